@@ -1,0 +1,22 @@
+# What a contributor and CI run. Everything uses cargo's dev profile: one profile, so nothing is built twice.
+.PHONY: run test build lint bench prepare
+
+run: build              ## build, then run a first query
+	target/debug/basalt version
+	target/debug/basalt sql -c "SELECT 'hello' AS greeting, now() AS at"
+
+test: prepare lint build  ## everything CI checks
+	cargo test --workspace --no-fail-fast
+
+build: prepare
+	cargo build --workspace
+
+lint: prepare           ## formatting and clippy, warnings are errors
+	cargo fmt --check
+	cargo clippy --workspace --all-targets -- --deny warnings
+
+bench: build            ## the figures of the README's table
+	cargo bench --profile dev --bench distribution
+
+prepare:                ## system packages that the build needs; bounds the build cache
+	@scripts/prepare

@@ -1,0 +1,244 @@
+//! [`ShardScanExec`]: the plan node.
+//!
+//! In: shards with their places. Out: one stream per partition. Owns the rule by which shards become partitions; leaves
+//! the split over nodes to the planner, which makes one variant per node with [`ShardScanExec::for_tasks`].
+
+use std::fmt;
+use std::sync::Arc;
+
+use datafusion::arrow::datatypes::SchemaRef;
+use datafusion::common::stats::Precision;
+use datafusion::common::tree_node::TreeNodeRecursion;
+use datafusion::common::{Result, Statistics, internal_err};
+use datafusion::execution::{SendableRecordBatchStream, TaskContext};
+use datafusion::physical_expr::{EquivalenceProperties, Partitioning, PhysicalExpr};
+use datafusion::physical_plan::execution_plan::{Boundedness, EmissionType};
+use datafusion::physical_plan::metrics::{BaselineMetrics, ExecutionPlanMetricsSet, MetricsSet};
+use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
+use datafusion::physical_plan::{DisplayAs, DisplayFormatType, ExecutionPlan, PlanProperties};
+use futures::{StreamExt, TryStreamExt};
+use url::Url;
+
+use super::remote::open_remote;
+use super::{ScanContext, ShardPlace, ShardScan};
+
+/// How a collection's rows are laid over its shards: by the hash of one column.
+///
+/// Two scans with the same layout and key type hold equal keys in the same shard on the same node, so a join on that
+/// column needs no shuffle.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ShardLayout {
+    /// The index, in the scan's output, of the column whose hash chooses the shard.
+    pub key: usize,
+    /// All the collection's shards, in order.
+    pub places: Arc<[ShardPlace]>,
+}
+
+/// Scans some shards of one collection.
+///
+/// Shape: the columns of `schema`, rows in no order, one partition per `partitions`; shard _i_ of the list is read by
+/// partition _i_ mod `partitions`. The partitioning is declared unknown: the shard hash is not DataFusion's, and a
+/// `Partitioning::Hash` would make it skip shuffles that are needed.
+#[derive(Debug, Clone)]
+pub struct ShardScanExec {
+    collection: Arc<str>,
+    schema: SchemaRef,
+    places: Arc<[ShardPlace]>,
+    layout: Option<ShardLayout>,
+    tasks: Arc<[Url]>,
+    limit: Option<usize>,
+    rows: Option<usize>,
+    properties: Arc<PlanProperties>,
+    metrics: ExecutionPlanMetricsSet,
+}
+
+impl ShardScanExec {
+    /// Makes a scan of `places`, with one partition a shard.
+    pub fn new(collection: Arc<str>, schema: SchemaRef, places: Arc<[ShardPlace]>) -> Self {
+        let properties = properties(&schema, places.len().max(1));
+        Self {
+            collection,
+            schema,
+            places,
+            layout: None,
+            tasks: Arc::from([]),
+            limit: None,
+            rows: None,
+            properties,
+            metrics: ExecutionPlanMetricsSet::new(),
+        }
+    }
+
+    /// Stops each partition after `limit` rows.
+    pub fn with_limit(mut self, limit: Option<usize>) -> Self {
+        self.limit = limit;
+        self
+    }
+
+    /// Gives the number of rows, as the planner estimates it.
+    pub fn with_rows(mut self, rows: Option<usize>) -> Self {
+        self.rows = rows;
+        self
+    }
+
+    /// Names the output column whose hash chooses the shard.
+    pub fn with_key(mut self, key: Option<usize>) -> Self {
+        self.layout = key.map(|key| ShardLayout { key, places: Arc::clone(&self.places) });
+        self
+    }
+
+    /// Names the nodes among which the query is divided: task _i_ of a stage runs on `tasks[i]`.
+    pub fn with_tasks(mut self, tasks: Arc<[Url]>) -> Self {
+        self.tasks = tasks;
+        self
+    }
+
+    /// The nodes among which the query is divided, in task order; empty before the planner has chosen.
+    pub fn tasks(&self) -> &Arc<[Url]> {
+        &self.tasks
+    }
+
+    /// The shards this scan reads.
+    pub fn places(&self) -> &[ShardPlace] {
+        &self.places
+    }
+
+    /// How rows are laid over shards, if the output has the column that decides it.
+    pub fn layout(&self) -> Option<&ShardLayout> {
+        self.layout.as_ref()
+    }
+
+    /// The collection's name, with its workspace.
+    pub fn collection(&self) -> &Arc<str> {
+        &self.collection
+    }
+
+    /// The columns' limit of rows a partition.
+    pub fn limit(&self) -> Option<usize> {
+        self.limit
+    }
+
+    /// The same scan over other shards, with a fixed number of partitions.
+    pub fn over(&self, places: Arc<[ShardPlace]>, partitions: usize) -> Self {
+        let properties = properties(&self.schema, partitions);
+        Self { places, properties, metrics: ExecutionPlanMetricsSet::new(), ..self.clone() }
+    }
+
+    /// Splits the scan into one variant per task, each with the shards of that task's node.
+    ///
+    /// With as many tasks as [`Self::tasks`] every shard is read by its owner. With fewer, nodes are dealt out in turn; the
+    /// scan then streams what it does not hold. All variants have the same number of partitions, and two scans of equal
+    /// layout put a shard into the same partition.
+    ///
+    /// # Errors
+    /// A shard's owner is not among the tasks.
+    pub fn for_tasks(&self, task_count: usize) -> Result<Vec<Self>> {
+        let mut shards: Vec<Vec<ShardPlace>> = vec![Vec::new(); task_count];
+        for place in self.places.iter() {
+            let Some(task) = self.tasks.iter().position(|node| *node == place.node) else {
+                return internal_err!("shard {place} of {} has no task among {:?}", self.collection, self.tasks);
+            };
+            shards[task % task_count].push(place.clone());
+        }
+        let partitions = shards.iter().map(Vec::len).max().unwrap_or(0).max(1);
+        Ok(shards.into_iter().map(|places| self.over(places.into(), partitions)).collect())
+    }
+
+    fn shard_scan(&self, shard: u32) -> ShardScan {
+        ShardScan {
+            collection: Arc::clone(&self.collection),
+            shard,
+            schema: Arc::clone(&self.schema),
+            limit: self.limit,
+        }
+    }
+
+    fn open(&self, place: &ShardPlace, context: &Arc<TaskContext>) -> Result<SendableRecordBatchStream> {
+        let Some(node) = context.session_config().get_extension::<ScanContext>() else {
+            return internal_err!("a scan needs a ScanContext in its session");
+        };
+        if let Some(leaf) = &node.local
+            && let Some(stream) = leaf.shards.open(&self.shard_scan(place.shard), context)?
+        {
+            return Ok(stream);
+        }
+        let single = Arc::new(self.over(Arc::from([place.clone()]), 1));
+        open_remote(single, place.node.clone(), node.channels.clone())
+    }
+}
+
+fn properties(schema: &SchemaRef, partitions: usize) -> Arc<PlanProperties> {
+    Arc::new(PlanProperties::new(
+        EquivalenceProperties::new(Arc::clone(schema)),
+        Partitioning::UnknownPartitioning(partitions),
+        EmissionType::Incremental,
+        Boundedness::Bounded,
+    ))
+}
+
+impl DisplayAs for ShardScanExec {
+    fn fmt_as(&self, _form: DisplayFormatType, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let columns: Vec<&str> = self.schema.fields().iter().map(|field| field.name().as_str()).collect();
+        let shards: Vec<String> = self.places.iter().map(ToString::to_string).collect();
+        write!(
+            f,
+            "ShardScanExec: {} shards=[{}] columns=[{}]",
+            self.collection,
+            shards.join(", "),
+            columns.join(", ")
+        )?;
+        if let Some(limit) = self.limit {
+            write!(f, " limit={limit}")?;
+        }
+        Ok(())
+    }
+}
+
+impl ExecutionPlan for ShardScanExec {
+    fn name(&self) -> &str {
+        "ShardScanExec"
+    }
+
+    fn properties(&self) -> &Arc<PlanProperties> {
+        &self.properties
+    }
+
+    fn children(&self) -> Vec<&Arc<dyn ExecutionPlan>> {
+        Vec::new()
+    }
+
+    fn apply_expressions(
+        &self,
+        _visit: &mut dyn FnMut(&Arc<dyn PhysicalExpr>) -> Result<TreeNodeRecursion>,
+    ) -> Result<TreeNodeRecursion> {
+        Ok(TreeNodeRecursion::Continue)
+    }
+
+    fn with_new_children(self: Arc<Self>, _children: Vec<Arc<dyn ExecutionPlan>>) -> Result<Arc<dyn ExecutionPlan>> {
+        Ok(self)
+    }
+
+    fn execute(&self, partition: usize, context: Arc<TaskContext>) -> Result<SendableRecordBatchStream> {
+        let partitions = self.properties.partitioning.partition_count();
+        let mine: Vec<ShardPlace> = self.places.iter().skip(partition).step_by(partitions).cloned().collect();
+        let metrics = BaselineMetrics::new(&self.metrics, partition);
+        let scan = self.clone();
+        let streams = futures::stream::iter(mine).map(move |place| scan.open(&place, &context)).try_flatten();
+        let counted = streams.inspect_ok(move |batch| {
+            metrics.output_rows().add(batch.num_rows());
+        });
+        Ok(Box::pin(RecordBatchStreamAdapter::new(Arc::clone(&self.schema), counted)))
+    }
+
+    fn metrics(&self) -> Option<MetricsSet> {
+        Some(self.metrics.clone_inner())
+    }
+
+    fn partition_statistics(&self, partition: Option<usize>) -> Result<Arc<Statistics>> {
+        let mut statistics = Statistics::new_unknown(&self.schema);
+        if let (Some(rows), None) = (self.rows, partition) {
+            statistics.num_rows = Precision::Inexact(rows);
+        }
+        Ok(Arc::new(statistics))
+    }
+}

@@ -1,0 +1,10 @@
+//! What system tests and benchmarks run on.
+//!
+//! In: descriptions of tables and clusters. Out: leaf processes with data in them, an aggregator before them, and an
+//! oracle: DataFusion alone over the same rows in one place. This crate and the `basalt` binary are the only ones that
+//! know all roles.
+
+pub mod cluster;
+pub mod leaf;
+pub mod rows;
+pub mod tables;
