@@ -4,12 +4,27 @@
 //! they exchange. This crate knows nothing about sources, indexes or SQL text.
 //!
 //! ```text
+//! client ──JSON──▶ value ──schema──▶ batch ──▶ log ──▶ leaf   (what is stored, from bytes to the shard log and back)
 //! aggregator ──ShardScanExec──▶ leaf      (scan: the leaf side of a table, as a plan node that crosses processes)
 //!            ──encoded plan───▶           (wire: channels between nodes, fragments and their streams)
 //! ```
 
 pub mod clock;
+pub mod id;
+pub mod position;
+pub mod random;
 pub mod routing;
+pub mod value;
+
+pub mod columns;
+pub mod schema;
+
+pub mod patch;
+
+pub mod batch;
+
+pub mod log;
+
 pub mod wire;
 
 pub mod scan;

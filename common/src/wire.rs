@@ -18,6 +18,7 @@ use datafusion_distributed::grpc::{BoxCloneSyncChannel, create_worker_client};
 use datafusion_distributed::{ChannelResolver, WorkerChannel};
 use futures::{Stream, TryStreamExt};
 use prost::bytes::Bytes;
+use tonic::Code;
 use tonic::transport::{Channel, Endpoint};
 use url::Url;
 
@@ -32,6 +33,9 @@ pub struct WireConfig {
     /// What a stream may have in flight before its reader takes it, in bytes. HTTP/2's own 64 KiB stall a scan.
     pub window_bytes: u32,
 }
+
+/// HTTP/2's largest window.
+const CONNECTION_WINDOW_MAX: u32 = (1 << 31) - 1;
 
 impl Default for WireConfig {
     fn default() -> Self {
@@ -72,7 +76,8 @@ impl Channels {
             .keep_alive_timeout(self.config.keep_alive)
             .keep_alive_while_idle(true)
             .initial_stream_window_size(self.config.window_bytes)
-            .initial_connection_window_size(self.config.window_bytes.saturating_mul(4))
+            // All queries share the connection: were it bounded too, a few readers that pause would stop all others.
+            .initial_connection_window_size(CONNECTION_WINDOW_MAX)
             .connect_lazy();
         open.insert(node.clone(), channel.clone());
         Ok(channel)
@@ -91,8 +96,12 @@ impl Channels {
     }
 }
 
+/// A plan that failed says why; all else is the way to the node.
 fn node_error(node: &Url, error: &FlightError) -> DataFusionError {
     let cause = match error {
+        FlightError::Tonic(status) if matches!(status.code(), Code::Aborted | Code::InvalidArgument) => {
+            return DataFusionError::Execution(format!("on the leaf at {node}: {}", status.message()));
+        }
         FlightError::Tonic(status) => status.message().to_string(),
         other => other.to_string(),
     };

@@ -1,14 +1,32 @@
-//! The leaf: it holds shards and runs the part of a query that touches data.
+//! The leaf: it applies the shard log to segments and runs the part of a query that touches data.
 //!
-//! In: plans from aggregators, over gRPC. Out: batches: partial aggregates, joined and filtered rows, never more than the
-//! plan asks for. A leaf reads no source and plans no SQL.
+//! In: batches from the shard log; plans from aggregators, over gRPC. Out: outcomes of operations; batches of rows: partial
+//! aggregates, joined and filtered rows, never more than the plan asks for. A leaf reads no source and plans no SQL.
 //!
 //! ```text
+//! shard log ──batch──▶ apply ──changes──▶ shard ──snapshot──▶ readers
+//!                        │ keys: _id → row      │ policy, merge: few segments
+//!                        ▼ segment, overlay     ▼
 //! aggregator ──stage of a distributed plan──▶ serve ──▶ ShardScanExec ──▶ shards
 //!            ──whole plan, or one shard────▶
 //! ```
 
+pub mod overlay;
+
+pub mod segment;
+
+pub mod keys;
+
+pub mod apply;
+
+pub mod policy;
+
+pub mod merge;
+
+pub mod shard;
+
 pub mod counters;
+
 pub mod shards;
 
 pub mod serve;

@@ -46,7 +46,7 @@ impl ShardReader for Shards {
         let schema = Arc::clone(&scan.schema);
         let counters = Arc::clone(&self.counters);
         let mut left = scan.limit.unwrap_or(usize::MAX);
-        let rows = (0..batches.len()).map_while(move |index| {
+        let rows = (0..batches.len()).filter_map(move |index| {
             let batch = &batches[index];
             let taken = batch.slice(0, batch.num_rows().min(left));
             left -= taken.num_rows();
@@ -68,4 +68,30 @@ fn select(batch: &RecordBatch, schema: &SchemaRef) -> Result<RecordBatch> {
     }
     let options = RecordBatchOptions::new().with_row_count(Some(batch.num_rows()));
     Ok(RecordBatch::try_new_with_options(Arc::clone(schema), columns, &options)?)
+}
+
+#[cfg(test)]
+mod tests {
+    use datafusion::arrow::array::Int64Array;
+    use datafusion::arrow::datatypes::{DataType, Field, Schema};
+    use futures::TryStreamExt;
+
+    use super::{Arc, Counters, RecordBatch, ShardReader, ShardScan, Shards};
+
+    #[tokio::test]
+    async fn empty_batches_end_nothing_and_limits_do() {
+        let schema = Arc::new(Schema::new(vec![Field::new("n", DataType::Int64, false)]));
+        let batch = |rows: i64| {
+            let column = Arc::new(Int64Array::from_iter_values(0..rows));
+            RecordBatch::try_new(Arc::clone(&schema), vec![column]).expect("the column fits")
+        };
+        let shards = Shards::new(Arc::new(Counters::default()));
+        shards.put("t", 0, vec![batch(0), batch(3), batch(0), batch(4)]);
+        for (limit, expected) in [(None, 7), (Some(5), 5), (Some(0), 0)] {
+            let scan = ShardScan { collection: "t".into(), shard: 0, schema: Arc::clone(&schema), limit };
+            let stream = shards.open(&scan, &Arc::default()).expect("it can be read").expect("it is held");
+            let rows: Vec<RecordBatch> = stream.try_collect().await.expect("it can be read");
+            assert_eq!(rows.iter().map(RecordBatch::num_rows).sum::<usize>(), expected, "limit {limit:?}");
+        }
+    }
 }

@@ -1,39 +1,68 @@
 //! Joins rows where they lie, when equal keys already lie together.
 //!
-//! In: a physical plan for one machine. Out: the same, with joins on the shard keys of two collections of the same layout
-//! done shard by shard: without the hash repartitioning below them, and without collecting one side for all. Equal keys
-//! of one type have equal hashes, so they are in shards of the same number, on the same node, in the same partition of
-//! both scans; null keys all hash alike, so that holds for null-equal joins as well. Keys of different types may be equal
-//! and hash apart: those keep their shuffle. So do null-aware anti joins, which must see all of one side.
+//! In: a physical plan for one machine. Out: the same, with joins on the shard keys of collections of the same layout done
+//! shard by shard: without the hash repartitioning below them, and without collecting one side for all. Equal keys of one
+//! type have equal hashes, so they are in shards of the same number, on the same node, in the same partition of both
+//! scans; null keys all hash alike, so that holds for null-equal joins as well. Keys of different types may be equal and
+//! hash apart: those keep their shuffle. So do null-aware anti joins, which must see all of one side.
+//!
+//! A join in place is no longer partitioned by DataFusion's hash. What stands directly above it may rely on equal keys
+//! being together (an aggregate does, and they are), but not on *where*: a join above that found its left side already
+//! partitioned by the key would then meet rows of the right side elsewhere. Such a join is done in place as well, or
+//! neither is.
 
 use std::sync::Arc;
 
 use basalt_common::scan::{ShardLayout, ShardScanExec};
-use datafusion::common::Result;
-use datafusion::common::tree_node::{Transformed, TransformedResult, TreeNode};
+use datafusion::common::{JoinType, Result};
 use datafusion::physical_expr::expressions::Column;
 use datafusion::physical_expr::{Partitioning, PhysicalExpr};
-use datafusion::physical_plan::ExecutionPlan;
 use datafusion::physical_plan::coalesce_partitions::CoalescePartitionsExec;
+use datafusion::physical_plan::coop::CooperativeExec;
 use datafusion::physical_plan::filter::FilterExec;
 use datafusion::physical_plan::joins::{HashJoinExec, PartitionMode};
 use datafusion::physical_plan::projection::ProjectionExec;
 use datafusion::physical_plan::repartition::RepartitionExec;
+use datafusion::physical_plan::sorts::sort_preserving_merge::SortPreservingMergeExec;
+use datafusion::physical_plan::union::UnionExec;
+use datafusion::physical_plan::{ChildrenPropertiesMode, ExecutionPlan, ReplaceChildrenOptions};
 
-/// Makes every join that the shard layout allows a join of shard with shard.
+/// Does in place every join that the shard layout allows.
 pub(super) fn join_in_place(plan: Arc<dyn ExecutionPlan>) -> Result<Arc<dyn ExecutionPlan>> {
-    plan.transform_up(|node| {
-        let Some(join) = node.downcast_ref::<HashJoinExec>() else {
-            return Ok(Transformed::no(node));
-        };
-        let Some((left, right)) = colocated_inputs(join) else {
-            return Ok(Transformed::no(node));
-        };
+    rewrite(plan, false)
+}
+
+/// Rewrites from the top down; `bound` says that a node above needs these rows where DataFusion's hash puts them.
+fn rewrite(plan: Arc<dyn ExecutionPlan>, bound: bool) -> Result<Arc<dyn ExecutionPlan>> {
+    if let Some(join) = plan.downcast_ref::<HashJoinExec>()
+        && !bound
+        && let Some((left, right)) = colocated_inputs(join)
+    {
+        let children = vec![rewrite(left, false)?, rewrite(right, false)?];
         let builder = join.builder().with_partition_mode(PartitionMode::Partitioned).reset_state();
-        let joined = builder.with_new_children(vec![left, right])?.recompute_properties().build_exec()?;
-        Ok(Transformed::yes(joined))
-    })
-    .data()
+        return builder.with_new_children(children)?.recompute_properties().build_exec();
+    }
+    let mut children = Vec::with_capacity(plan.children().len());
+    for (index, child) in plan.children().into_iter().enumerate() {
+        children.push(rewrite(Arc::clone(child), binds_child(&plan, index, bound))?);
+    }
+    let unchanged = plan.children().into_iter().zip(&children).all(|(before, after)| Arc::ptr_eq(before, after));
+    match unchanged {
+        true => Ok(plan),
+        false => plan.replace_children(children, ReplaceChildrenOptions::new(ChildrenPropertiesMode::Recompute)),
+    }
+}
+
+/// Whether a node needs its child's rows where DataFusion's hash puts them.
+fn binds_child(plan: &Arc<dyn ExecutionPlan>, child: usize, bound: bool) -> bool {
+    if plan.is::<RepartitionExec>() || plan.is::<CoalescePartitionsExec>() || plan.is::<SortPreservingMergeExec>() {
+        return false;
+    }
+    match plan.downcast_ref::<HashJoinExec>().map(HashJoinExec::partition_mode) {
+        Some(PartitionMode::CollectLeft) => child == 1 && bound,
+        Some(_) => true,
+        None => bound || plan.children().len() > 1 && !plan.is::<UnionExec>(),
+    }
 }
 
 type Inputs = (Arc<dyn ExecutionPlan>, Arc<dyn ExecutionPlan>);
@@ -77,10 +106,36 @@ fn layout(plan: &Arc<dyn ExecutionPlan>) -> Option<ShardLayout> {
         };
         return Some(ShardLayout { key, ..below });
     }
+    if let Some(cooperative) = plan.downcast_ref::<CooperativeExec>() {
+        return layout(cooperative.input());
+    }
+    if let Some(join) = plan.downcast_ref::<HashJoinExec>() {
+        return join_layout(join);
+    }
     let projection = plan.downcast_ref::<ProjectionExec>()?;
     let below = layout(projection.input())?;
     let key = projection.expr().iter().position(|column| is_column(&column.expr, below.key))?;
     Some(ShardLayout { key, ..below })
+}
+
+/// The layout of what a join puts out, if it is done in place: by the key of a side of which every row has its own.
+fn join_layout(join: &HashJoinExec) -> Option<ShardLayout> {
+    let (left, right) = colocated_inputs(join)?;
+    let (left_layout, right_key) = (layout(&left)?, layout(&right)?.key);
+    let right_at = left.schema().fields().len() + right_key;
+    let keys = match join.join_type() {
+        JoinType::Inner => vec![left_layout.key, right_at],
+        JoinType::Left | JoinType::LeftSemi | JoinType::LeftAnti | JoinType::LeftMark => vec![left_layout.key],
+        JoinType::Right => vec![right_at],
+        JoinType::RightSemi | JoinType::RightAnti | JoinType::RightMark => vec![right_key],
+        JoinType::Full => Vec::new(),
+    };
+    let shown = |key: usize| match &join.projection {
+        Some(projection) => projection.iter().position(|column| *column == key),
+        None => Some(key),
+    };
+    let key = keys.into_iter().find_map(shown)?;
+    Some(ShardLayout { key, ..left_layout })
 }
 
 fn is_column(expression: &Arc<dyn PhysicalExpr>, index: usize) -> bool {

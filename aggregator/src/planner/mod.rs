@@ -13,15 +13,17 @@ mod tasks;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use basalt_common::scan::{RemotePlanExec, ScanContext, ShardScanExec};
+use basalt_common::scan::{RemotePlanExec, ScanCodec, ScanContext, ShardScanExec};
 use datafusion::catalog::Session;
 use datafusion::common::Result;
 use datafusion::common::tree_node::{Transformed, TransformedResult, TreeNode, TreeNodeRecursion};
+use datafusion::datasource::sink::DataSinkExec;
 use datafusion::execution::context::QueryPlanner;
 use datafusion::logical_expr::LogicalPlan;
 use datafusion::physical_plan::coalesce_partitions::CoalescePartitionsExec;
 use datafusion::physical_plan::{ExecutionPlan, ExecutionPlanProperties};
 use datafusion::physical_planner::{DefaultPhysicalPlanner, PhysicalPlanner};
+use datafusion_proto::bytes::physical_plan_to_bytes_with_extension_codec;
 use url::Url;
 
 pub(crate) use explain::ExplainPlanner;
@@ -70,8 +72,12 @@ fn is_here(session: &dyn Session, node: &Url) -> bool {
     scan.is_some_and(|scan| scan.local.as_ref().is_some_and(|leaf| leaf.node == *node))
 }
 
-/// Sends the plan to its one owner. What only explains or changes a plan stays here.
+/// Sends the plan to its one owner; one that writes, or holds what cannot be sent, runs here and streams what it reads.
 fn whole(plan: Arc<dyn ExecutionPlan>, owner: &Url) -> Result<Arc<dyn ExecutionPlan>> {
+    let writes = plan.exists(|node| Ok(node.is::<DataSinkExec>()))?;
+    if writes || physical_plan_to_bytes_with_extension_codec(Arc::clone(&plan), &ScanCodec).is_err() {
+        return Ok(plan);
+    }
     let plan = match plan.output_partitioning().partition_count() {
         1 => plan,
         _ => Arc::new(CoalescePartitionsExec::new(plan)),

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use datafusion::arrow::datatypes::SchemaRef;
 use datafusion::common::stats::Precision;
 use datafusion::common::tree_node::TreeNodeRecursion;
-use datafusion::common::{Result, Statistics, internal_err};
+use datafusion::common::{Result, Statistics, exec_err, internal_err};
 use datafusion::execution::{SendableRecordBatchStream, TaskContext};
 use datafusion::physical_expr::{EquivalenceProperties, Partitioning, PhysicalExpr};
 use datafusion::physical_plan::execution_plan::{Boundedness, EmissionType};
@@ -161,6 +161,12 @@ impl ShardScanExec {
             && let Some(stream) = leaf.shards.open(&self.shard_scan(place.shard), context)?
         {
             return Ok(stream);
+        }
+        if node.local.as_ref().is_some_and(|leaf| leaf.node == place.node) {
+            return exec_err!(
+                "the leaf does not hold shard {place} of {}; its placement is out of date",
+                self.collection
+            );
         }
         let single = Arc::new(self.over(Arc::from([place.clone()]), 1));
         open_remote(single, place.node.clone(), node.channels.clone())

@@ -1,11 +1,11 @@
 //! Runs one plan and streams its rows: an Arrow Flight service of which only `DoGet` answers.
 //!
-//! In: a ticket that holds an encoded physical plan. Out: its batches. Aggregators send whole plans whose shards all lie
+//! In: a ticket that holds an encoded physical plan. Out: its batches; a plan that fails ends the stream as *aborted*. Aggregators send whole plans whose shards all lie
 //! here; scans elsewhere send plans of a single shard.
 
 use std::sync::Arc;
 
-use arrow_flight::encode::FlightDataEncoderBuilder;
+use arrow_flight::encode::{DictionaryHandling, FlightDataEncoderBuilder};
 use arrow_flight::error::FlightError;
 use arrow_flight::flight_service_server::FlightService;
 use arrow_flight::{
@@ -57,9 +57,14 @@ impl FlightService for FragmentService {
             .map_err(|error| Status::invalid_argument(format!("the plan cannot be read here: {error}")))?;
         let schema = plan.schema();
         let rows = execute_stream(plan, Arc::clone(&self.context))
-            .map_err(|error| Status::internal(error.to_string()))?
-            .map_err(|error| FlightError::Tonic(Box::new(Status::internal(error.to_string()))));
-        let frames = FlightDataEncoderBuilder::new().with_schema(schema).build(rows).map_err(Status::from);
+            .map_err(|error| Status::aborted(error.to_string()))?
+            .map_err(|error| FlightError::Tonic(Box::new(Status::aborted(error.to_string()))));
+        let frames = FlightDataEncoderBuilder::new()
+            .with_schema(schema)
+            // The plan's types are the answer's: by default dictionaries would come out as plain values.
+            .with_dictionary_handling(DictionaryHandling::Resend)
+            .build(rows)
+            .map_err(Status::from);
         Ok(Response::new(frames.boxed()))
     }
 

@@ -10,6 +10,7 @@ mod socket;
 use std::future::Future;
 use std::io;
 use std::sync::Arc;
+use std::time::Duration;
 
 use arrow_flight::flight_service_server::FlightServiceServer;
 use basalt_common::scan::{ScanCodec, ScanContext};
@@ -26,6 +27,9 @@ use tonic::transport::Server;
 use crate::counters::Counters;
 use fragment::FragmentService;
 use socket::CountedSocket;
+
+/// How often an idle connection is asked whether the other side lives, and how long the answer may take.
+const KEEP_ALIVE: Duration = Duration::from_secs(10);
 
 /// A leaf's query side: what plans run against, and the memory they run in.
 #[derive(Debug, Clone)]
@@ -84,8 +88,9 @@ impl LeafQueries {
             .max_decoding_message_size(usize::MAX)
             .max_encoding_message_size(usize::MAX);
         Server::builder()
-            .initial_stream_window_size(4 << 20)
-            .initial_connection_window_size(16 << 20)
+            // An aggregator that vanished without closing its sockets must not keep its queries running.
+            .http2_keepalive_interval(Some(KEEP_ALIVE))
+            .http2_keepalive_timeout(Some(KEEP_ALIVE))
             .add_service(worker)
             .add_service(fragments)
             .serve_with_incoming_shutdown(sockets, stop)

@@ -6,5 +6,6 @@
 
 pub mod cluster;
 pub mod leaf;
+pub mod operations;
 pub mod rows;
 pub mod tables;

@@ -1,0 +1,205 @@
+//! Makes the columns of a batch, operation by operation.
+//!
+//! In: documents and patches, and the schema, which must know their fields. Out: [`Operations`]. Owns the choice between
+//! columns and program: a patch whose operations set, remove or increment distinct fields that are certainly no elements
+//! of arrays goes into columns; any other keeps its operations in order.
+
+use std::collections::BTreeMap;
+
+use datafusion::arrow::array::{BinaryBuilder, StringBuilder};
+use thiserror::Error;
+
+use super::{Action, FieldColumn, OperationKind, Operations};
+use crate::columns::TypedColumnsBuilder;
+use crate::id::FieldId;
+use crate::patch::{self, PatchOperation};
+use crate::schema::Schema;
+use crate::value::{FieldPath, Object, Value};
+
+/// The operation cannot be put into a batch.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+pub enum OperationError {
+    /// The schema lacks a field: whoever builds batches registers fields first.
+    #[error("the field {0} is not registered")]
+    UnknownField(FieldPath),
+}
+
+#[derive(Debug, Default)]
+struct FieldBuilder {
+    actions: Option<Vec<Action>>,
+    values: TypedColumnsBuilder,
+}
+
+impl FieldBuilder {
+    fn act(&mut self, row: usize, action: Action) {
+        let actions = self.actions.get_or_insert_default();
+        actions.resize(row, Action::Untouched);
+        actions.push(action);
+    }
+}
+
+/// Collects the operations of one shard.
+#[derive(Debug, Default)]
+pub struct BatchBuilder {
+    ids: StringBuilder,
+    kinds: Vec<OperationKind>,
+    fields: BTreeMap<FieldId, FieldBuilder>,
+    programs: BinaryBuilder,
+    has_programs: bool,
+}
+
+impl BatchBuilder {
+    /// How many operations there are.
+    pub fn len(&self) -> usize {
+        self.kinds.len()
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.kinds.is_empty()
+    }
+
+    /// Adds an upsert of a whole document, given without its `_id`.
+    ///
+    /// # Errors
+    /// The schema lacks one of its fields; nothing is added then.
+    pub fn upsert(&mut self, schema: &Schema, id: &str, document: &Object) -> Result<(), OperationError> {
+        let mut leaves = Vec::new();
+        find_leaves(schema, FieldId::ROOT, document, &mut leaves)?;
+        let row = self.start(id, OperationKind::Upsert);
+        for (field, value) in leaves {
+            let builder = self.fields.entry(field).or_default();
+            builder.values.pad(row);
+            builder.values.push(value);
+        }
+        Ok(())
+    }
+
+    /// Adds a patch; with `insert`, one that makes a missing document.
+    ///
+    /// # Errors
+    /// The schema lacks a field that the patch may write; nothing is added then.
+    pub fn patch(
+        &mut self,
+        schema: &Schema,
+        id: &str,
+        operations: &[PatchOperation],
+        insert: bool,
+    ) -> Result<(), OperationError> {
+        let kind = if insert { OperationKind::PatchOrInsert } else { OperationKind::Patch };
+        let Some(columns) = as_columns(schema, operations)? else {
+            self.start(id, kind);
+            let mut program = Vec::new();
+            patch::encode(operations, &mut program);
+            self.add_program(&program);
+            return Ok(());
+        };
+        let row = self.start(id, kind);
+        for (field, action, value) in columns {
+            let builder = self.fields.entry(field).or_default();
+            builder.act(row, action);
+            builder.values.pad(row);
+            builder.values.push_option(value);
+        }
+        Ok(())
+    }
+
+    /// Adds a delete.
+    pub fn delete(&mut self, id: &str) {
+        self.start(id, OperationKind::Delete);
+    }
+
+    fn start(&mut self, id: &str, kind: OperationKind) -> usize {
+        self.ids.append_value(id);
+        self.kinds.push(kind);
+        self.kinds.len() - 1
+    }
+
+    fn add_program(&mut self, program: &[u8]) {
+        use datafusion::arrow::array::ArrayBuilder;
+        let missing = self.kinds.len() - 1 - self.programs.len();
+        (0..missing).for_each(|_| self.programs.append_null());
+        self.programs.append_value(program);
+        self.has_programs = true;
+    }
+
+    /// The operations, in the order in which they were added.
+    pub fn finish(mut self) -> Operations {
+        use datafusion::arrow::array::ArrayBuilder;
+        let rows = self.kinds.len();
+        let programs = self.has_programs.then(|| {
+            (self.programs.len()..rows).for_each(|_| self.programs.append_null());
+            self.programs.finish()
+        });
+        let finish = |(field, mut builder): (FieldId, FieldBuilder)| {
+            builder.values.pad(rows);
+            let actions = builder.actions.map(|mut actions| {
+                actions.resize(rows, Action::Untouched);
+                actions
+            });
+            FieldColumn { field, actions, values: builder.values.finish() }
+        };
+        let fields = self.fields.into_iter().map(finish).collect();
+        Operations { ids: self.ids.finish(), kinds: self.kinds, versions: None, fields, programs }
+    }
+}
+
+fn unknown(schema: &Schema, parent: FieldId, key: &str) -> OperationError {
+    OperationError::UnknownField(schema.path(parent).child(key))
+}
+
+fn find_leaves<'v>(
+    schema: &Schema,
+    parent: FieldId,
+    object: &'v Object,
+    leaves: &mut Vec<(FieldId, &'v Value)>,
+) -> Result<(), OperationError> {
+    for (key, value) in object {
+        let field = schema.child(parent, key).ok_or_else(|| unknown(schema, parent, key))?;
+        match value {
+            Value::Object(below) if !below.is_empty() => find_leaves(schema, field, below, leaves)?,
+            _ => leaves.push((field, value)),
+        }
+    }
+    Ok(())
+}
+
+type FieldAction<'v> = (FieldId, Action, Option<&'v Value>);
+
+/// The patch as one action a field, if that says the same.
+fn as_columns<'v>(
+    schema: &Schema,
+    operations: &'v [PatchOperation],
+) -> Result<Option<Vec<FieldAction<'v>>>, OperationError> {
+    let mut actions: Vec<FieldAction<'v>> = Vec::with_capacity(operations.len());
+    let mut paths: Vec<&[String]> = Vec::with_capacity(operations.len());
+    for operation in operations {
+        let (path, action, value) = match operation {
+            PatchOperation::Add { path, value } if !is_filled_object(value) => (path, Action::Set, Some(value)),
+            PatchOperation::Remove { path } => (path, Action::Remove, None),
+            PatchOperation::Increment { path, by } => (path, Action::Increment, Some(by)),
+            _ => return Ok(None),
+        };
+        if path.is_empty() || path.iter().any(|key| may_be_index(key)) {
+            return Ok(None);
+        }
+        match (schema.find(path), action) {
+            (Some(field), _) => actions.push((field, action, value)),
+            (None, Action::Remove) => return Ok(None),
+            (None, _) => return Err(OperationError::UnknownField(FieldPath::from(path.clone()))),
+        }
+        paths.push(path);
+    }
+    // A path that leads through another one, or is the same, makes the order matter.
+    paths.sort();
+    let apart = paths.windows(2).all(|pair| !pair[1].starts_with(pair[0]));
+    Ok(apart.then_some(actions))
+}
+
+fn is_filled_object(value: &Value) -> bool {
+    matches!(value, Value::Object(object) if !object.is_empty())
+}
+
+fn may_be_index(key: &str) -> bool {
+    key == "-" || key.bytes().all(|byte| byte.is_ascii_digit())
+}

@@ -1,0 +1,180 @@
+//! The fields of a collection: a tree of paths, each with its number and the types seen there.
+//!
+//! In: paths and types as documents bring them. Out: field ids. Every node of the tree is a field, objects that only lead
+//! to others too: an empty object is kept at its own path. The catalog owns the truth; a tailer registers what is new
+//! before it appends.
+
+use std::collections::BTreeMap;
+
+use crate::id::FieldId;
+use crate::value::{FieldPath, Object, Type, TypeSet, Value};
+
+/// All fields of a collection, at one version.
+#[derive(Debug, Clone)]
+pub struct Schema {
+    version: u64,
+    /// INVARIANT: index = field id; the first is the root; a parent stands before its children. Checked where made.
+    fields: Vec<Field>,
+}
+
+#[derive(Debug, Clone)]
+struct Field {
+    key: String,
+    parent: FieldId,
+    types: TypeSet,
+    children: BTreeMap<String, FieldId>,
+}
+
+impl Default for Schema {
+    fn default() -> Self {
+        let root =
+            Field { key: String::new(), parent: FieldId::ROOT, types: TypeSet::default(), children: BTreeMap::new() };
+        Self { version: 0, fields: vec![root] }
+    }
+}
+
+impl Schema {
+    /// How many changes made this schema.
+    pub fn version(&self) -> u64 {
+        self.version
+    }
+
+    /// How many fields there are, the root not counted.
+    pub fn len(&self) -> usize {
+        self.fields.len() - 1
+    }
+
+    /// Whether no document has been seen.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    fn field(&self, id: FieldId) -> &Field {
+        &self.fields[id.0 as usize]
+    }
+
+    /// The field `key` of the object at `parent`.
+    pub fn child(&self, parent: FieldId, key: &str) -> Option<FieldId> {
+        self.field(parent).children.get(key).copied()
+    }
+
+    /// The fields directly below `parent`, in the order of their keys.
+    pub fn children(&self, parent: FieldId) -> impl Iterator<Item = FieldId> + '_ {
+        self.field(parent).children.values().copied()
+    }
+
+    /// The object that `field` is in; the root is in itself.
+    pub fn parent(&self, field: FieldId) -> FieldId {
+        self.field(field).parent
+    }
+
+    /// The last key of the field's path.
+    pub fn key(&self, field: FieldId) -> &str {
+        &self.field(field).key
+    }
+
+    /// The types seen at the field.
+    pub fn types(&self, field: FieldId) -> TypeSet {
+        self.field(field).types
+    }
+
+    /// The field at a path of keys.
+    pub fn find(&self, keys: &[String]) -> Option<FieldId> {
+        keys.iter().try_fold(FieldId::ROOT, |parent, key| self.child(parent, key))
+    }
+
+    /// The path of a field.
+    pub fn path(&self, field: FieldId) -> FieldPath {
+        let mut keys = Vec::new();
+        let mut at = field;
+        while at != FieldId::ROOT {
+            keys.push(self.key(at).to_string());
+            at = self.parent(at);
+        }
+        keys.reverse();
+        FieldPath::from(keys)
+    }
+
+    /// Calls `visit` for `field` and every field below it.
+    pub fn visit_subtree(&self, field: FieldId, visit: &mut impl FnMut(FieldId)) {
+        visit(field);
+        self.children(field).for_each(|child| self.visit_subtree(child, visit));
+    }
+
+    /// The field `key` below `parent`, made if it is not there.
+    pub fn register_child(&mut self, parent: FieldId, key: &str) -> FieldId {
+        if let Some(known) = self.child(parent, key) {
+            return known;
+        }
+        let id = FieldId(u32::try_from(self.fields.len()).expect("the catalog's field limit is far below 2^32"));
+        self.fields.push(Field { key: key.into(), parent, types: TypeSet::default(), children: BTreeMap::new() });
+        self.fields[parent.0 as usize].children.insert(key.into(), id);
+        self.version += 1;
+        id
+    }
+
+    /// The field at a path of keys, made if it is not there.
+    pub fn register(&mut self, keys: &[String]) -> FieldId {
+        keys.iter().fold(FieldId::ROOT, |parent, key| self.register_child(parent, key))
+    }
+
+    /// Notes that values of a type occur at a field.
+    pub fn register_type(&mut self, field: FieldId, of: Type) {
+        if self.fields[field.0 as usize].types.insert(of) {
+            self.version += 1;
+        }
+    }
+
+    /// Registers every field and type of a value that stands at `field`, and calls `leaf` for each field that a value is
+    /// kept at: scalars, arrays and empty objects.
+    pub fn register_value<'v>(&mut self, field: FieldId, value: &'v Value, leaf: &mut impl FnMut(FieldId, &'v Value)) {
+        match value {
+            Value::Object(object) if !object.is_empty() => self.register_object(field, object, leaf),
+            _ => {
+                self.register_type(field, value.value_type());
+                leaf(field, value);
+            }
+        }
+    }
+
+    /// [`Self::register_value`] for every field of an object that stands at `field`.
+    pub fn register_object<'v>(
+        &mut self,
+        field: FieldId,
+        object: &'v Object,
+        leaf: &mut impl FnMut(FieldId, &'v Value),
+    ) {
+        for (key, value) in object {
+            let child = self.register_child(field, key);
+            self.register_value(child, value, leaf);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Schema;
+    use crate::value::{Type, Value, json};
+
+    #[test]
+    fn fields_are_registered_once_and_found_by_path() {
+        let document = |text: &str| match json::parse_document(text.as_bytes(), &json::JsonLimits::default()) {
+            Ok(Value::Object(object)) => object,
+            other => panic!("{other:?}"),
+        };
+        let mut schema = Schema::default();
+        let mut leaves = Vec::new();
+        let first = document(r#"{"a": {"b": 1, "c": {}}, "d": [1]}"#);
+        schema.register_object(crate::id::FieldId::ROOT, &first, &mut |field, value| leaves.push((field, value)));
+        let shown: Vec<String> =
+            leaves.iter().map(|(field, value)| format!("{} {value:?}", schema.path(*field))).collect();
+        assert_eq!(shown, ["a.b Int(1)", "a.c Object({})", "d Array([Int(1)])"]);
+        let version = schema.version();
+        schema.register_object(crate::id::FieldId::ROOT, &first, &mut |_, _| {});
+        assert_eq!((schema.version(), schema.len()), (version, 4), "nothing is new the second time");
+        schema.register_object(crate::id::FieldId::ROOT, &document(r#"{"a": {"b": "x"}}"#), &mut |_, _| {});
+        let b = schema.find(&["a".into(), "b".into()]).expect("a.b was registered");
+        assert_eq!(schema.types(b).iter().collect::<Vec<_>>(), [Type::Int, Type::String]);
+        assert!(schema.version() > version);
+    }
+}

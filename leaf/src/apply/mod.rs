@@ -1,0 +1,261 @@
+//! Applies batches: what each operation does to the documents of a shard.
+//!
+//! In: a decoded batch and the shard as it is. Out: [`Changes`]: the batch's own segments, runs for overlays, rows to bury;
+//! and the outcome of each operation. Nothing is changed here: the shard takes the changes in one step, so a batch is
+//! atomic.
+
+mod row;
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+
+use basalt_common::batch::{Action, OperationKind, Operations};
+use basalt_common::columns::TypedColumnsBuilder;
+use basalt_common::id::FieldId;
+use basalt_common::patch::{self, PatchError};
+use basalt_common::schema::Schema;
+use basalt_common::value::Value;
+use datafusion::arrow::array::{Array, StringArray, UInt32Array};
+use roaring::RoaringBitmap;
+
+use crate::keys::Keys;
+use crate::overlay::Run;
+use crate::segment::{Address, Segment, SegmentId, SegmentVersion};
+use row::RowEditor;
+
+/// What became of an operation.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Outcome {
+    /// A document that was not there is.
+    Added,
+    /// A document was replaced.
+    Replaced,
+    /// Fields of a document changed.
+    Patched,
+    /// A document is gone.
+    Deleted,
+    /// There was no document to patch or delete.
+    Missing,
+    /// The patch could not be applied and changed nothing.
+    Failed(PatchError),
+}
+
+/// Values to lay over one field of one segment, by row.
+type Laid = BTreeMap<u32, Option<Value>>;
+
+/// What a batch changes, not yet visible.
+#[derive(Debug)]
+pub struct Changes {
+    /// The batch's own documents.
+    pub segments: Vec<SegmentVersion>,
+    /// What is laid over fields.
+    pub runs: Vec<(SegmentId, FieldId, Run)>,
+    /// The rows that die.
+    pub buried: BTreeMap<SegmentId, RoaringBitmap>,
+    /// What became of each operation, in order.
+    pub outcomes: Vec<Outcome>,
+}
+
+/// The living versions of a shard's segments.
+pub type Versions = BTreeMap<SegmentId, Arc<SegmentVersion>>;
+
+/// Applies one batch's operations.
+pub struct Applier<'s> {
+    schema: &'s Schema,
+    operations: &'s Operations,
+    versions: &'s Versions,
+    keys: &'s mut Keys,
+    /// The batch's own segments: the upserted documents as they came, and documents that patches made.
+    upserted: SegmentVersion,
+    made: SegmentVersion,
+    /// The row, in `upserted`, of each operation that is an upsert.
+    upsert_rows: Vec<u32>,
+    laid: HashMap<(SegmentId, FieldId), Laid>,
+    buried: BTreeMap<SegmentId, RoaringBitmap>,
+}
+
+/// The `_id`s of documents that patches of this batch may make, each once, ascending. Those that live now are among them:
+/// they may die in this batch before the patch comes.
+fn ids_to_make(operations: &Operations) -> StringArray {
+    let makes = |row: &usize| operations.kinds[*row] == OperationKind::PatchOrInsert;
+    let mut ids: Vec<&str> = (0..operations.len()).filter(makes).map(|row| operations.ids.value(row)).collect();
+    ids.sort_unstable();
+    ids.dedup();
+    StringArray::from_iter_values(ids)
+}
+
+impl<'s> Applier<'s> {
+    /// Prepares to apply a batch, whose own segments get the ids `next` and the one after.
+    pub fn new(
+        schema: &'s Schema,
+        operations: &'s Operations,
+        versions: &'s Versions,
+        keys: &'s mut Keys,
+        next: SegmentId,
+    ) -> Self {
+        let (upserted, upsert_rows) = upserted_segment(operations, next);
+        let made = Segment::new(SegmentId(next.0 + 1), ids_to_make(operations), BTreeMap::new());
+        let (upserted, made) = (SegmentVersion::new(upserted), SegmentVersion::new(made));
+        keys.add_segment(Arc::clone(upserted.segment()));
+        keys.add_segment(Arc::clone(made.segment()));
+        let (laid, buried) = (HashMap::new(), BTreeMap::new());
+        Self { schema, operations, versions, keys, upserted, made, upsert_rows, laid, buried }
+    }
+
+    /// Applies the operations in order.
+    pub fn apply(mut self) -> Changes {
+        let outcomes = (0..self.operations.len()).map(|row| self.operation(row)).collect();
+        self.bury_unmade();
+        let runs = self.laid.into_iter().map(|((segment, field), laid)| (segment, field, run(laid))).collect();
+        Changes { segments: vec![self.upserted, self.made], runs, buried: self.buried, outcomes }
+    }
+
+    fn operation(&mut self, row: usize) -> Outcome {
+        let id = self.operations.ids.value(row);
+        match self.operations.kinds[row] {
+            OperationKind::Upsert => {
+                let address = Address { segment: self.upserted.segment().id(), row: self.upsert_rows[row] };
+                self.replace(address)
+            }
+            OperationKind::Delete => match self.keys.remove(id) {
+                Some(address) => {
+                    self.bury(address);
+                    Outcome::Deleted
+                }
+                None => Outcome::Missing,
+            },
+            kind => match self.keys.get(id) {
+                Some(address) => self.patch(row, Some(address)),
+                None if kind == OperationKind::PatchOrInsert => self.patch(row, None),
+                None => Outcome::Missing,
+            },
+        }
+    }
+
+    /// Lets a document be at `address` from now on.
+    fn replace(&mut self, address: Address) -> Outcome {
+        match self.keys.put(address) {
+            Some(before) => {
+                self.bury(before);
+                Outcome::Replaced
+            }
+            None => Outcome::Added,
+        }
+    }
+
+    fn bury(&mut self, address: Address) {
+        self.buried.entry(address.segment).or_default().insert(address.row);
+    }
+
+    /// Patches the document at `address`, or makes it.
+    fn patch(&mut self, row: usize, address: Option<Address>) -> Outcome {
+        let mut editor = RowEditor::new(self.schema, |field| self.value(address?, field));
+        if let Err(error) = run_patch(&mut editor, self.operations, row) {
+            return Outcome::Failed(error);
+        }
+        let changes = editor.into_changes();
+        let (address, outcome) = match address {
+            Some(address) => (address, Outcome::Patched),
+            None => (self.make(self.operations.ids.value(row)), Outcome::Added),
+        };
+        for (field, value) in changes {
+            self.laid.entry((address.segment, field)).or_default().insert(address.row, value);
+        }
+        outcome
+    }
+
+    /// Makes a document without fields. A row that was made in this batch before and died keeps its place: what was laid
+    /// over it goes.
+    fn make(&mut self, id: &str) -> Address {
+        let ids = self.made.segment().ids();
+        let (mut before, mut behind) = (0, ids.len());
+        while before < behind {
+            let middle = before.midpoint(behind);
+            match ids.value(middle) < id {
+                true => before = middle + 1,
+                false => behind = middle,
+            }
+        }
+        let address = Address { segment: self.made.segment().id(), row: before as u32 };
+        if self.buried.get_mut(&address.segment).is_some_and(|rows| rows.remove(address.row)) {
+            let laid = self.laid.iter_mut().filter(|((segment, _), _)| *segment == address.segment);
+            laid.for_each(|(_, laid)| drop(laid.remove(&address.row)));
+        }
+        self.keys.put(address);
+        address
+    }
+
+    /// Rows for documents that no patch made after all.
+    fn bury_unmade(&mut self) {
+        let made = Arc::clone(self.made.segment());
+        for row in 0..made.rows() as u32 {
+            let address = Address { segment: made.id(), row };
+            if self.keys.get(made.ids().value(row as usize)) != Some(address) {
+                self.bury(address);
+            }
+        }
+    }
+
+    /// A field's value as the batch's operations so far have left it.
+    fn value(&self, address: Address, field: FieldId) -> Option<Value> {
+        if let Some(laid) = self.laid.get(&(address.segment, field)).and_then(|laid| laid.get(&address.row)) {
+            return laid.clone();
+        }
+        let version = match self.versions.get(&address.segment) {
+            Some(version) => version,
+            None if address.segment == self.upserted.segment().id() => &self.upserted,
+            None => &self.made,
+        };
+        version.value(address.row, field)
+    }
+}
+
+fn run(laid: Laid) -> Run {
+    let mut values = TypedColumnsBuilder::default();
+    laid.values().for_each(|value| values.push_option(value.as_ref()));
+    Run::new(laid.into_keys().collect(), values.finish())
+}
+
+/// The batch's upserts as a segment, and the row of each operation in it. A batch of upserts only becomes a segment as it
+/// is, without a copy.
+fn upserted_segment(operations: &Operations, id: SegmentId) -> (Segment, Vec<u32>) {
+    let mut rows = Vec::with_capacity(operations.len());
+    let mut upserts = Vec::new();
+    for (row, kind) in operations.kinds.iter().enumerate() {
+        rows.push(upserts.len() as u32);
+        if *kind == OperationKind::Upsert {
+            upserts.push(row as u32);
+        }
+    }
+    if upserts.len() == operations.len() {
+        let fields = operations.fields.iter().map(|field| (field.field, field.values.clone())).collect();
+        return (Segment::new(id, operations.ids.clone(), fields), rows);
+    }
+    let ids = StringArray::from_iter_values(upserts.iter().map(|row| operations.ids.value(*row as usize)));
+    let indices = UInt32Array::from(upserts);
+    let taken = operations.fields.iter().map(|field| (field.field, field.values.take(&indices)));
+    let fields = taken.filter(|(_, values)| !values.columns().is_empty()).collect();
+    (Segment::new(id, ids, fields), rows)
+}
+
+fn run_patch<R: Fn(FieldId) -> Option<Value>>(
+    editor: &mut RowEditor<'_, R>,
+    operations: &Operations,
+    row: usize,
+) -> Result<(), PatchError> {
+    if let Some(program) = operations.program(row) {
+        let program = patch::decode(program).expect("programs are checked when a batch is decoded");
+        return program.iter().try_for_each(|operation| editor.apply(operation));
+    }
+    for field in &operations.fields {
+        let action = field.actions.as_ref().map_or(Action::Untouched, |actions| actions[row]);
+        let value = || field.values.value(row).expect("an action that needs a value has one; checked when decoded");
+        match action {
+            Action::Untouched => {}
+            Action::Set => editor.add(field.field, &value())?,
+            Action::Remove => editor.remove(field.field)?,
+            Action::Increment => editor.increment(field.field, &value())?,
+        }
+    }
+    Ok(())
+}

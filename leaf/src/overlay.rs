@@ -1,0 +1,198 @@
+//! Overlays: what patches laid over one field of one segment.
+//!
+//! In: runs, one for each batch that patched the field. Out: the value laid over a row, or a column with all of them laid
+//! over it. An overlay is a stack of immutable runs, the newest on top, merged by size tiers: a log-structured merge of
+//! (row → value), so that neither a patch nor a snapshot copies what was there.
+//!
+//! ```text
+//! segment column   10 20 30 40      run 1 (older)  {1: 21, 3: absent}      run 2  {1: 22}
+//! what is read     10 22 30  ·
+//! ```
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use basalt_common::columns::TypedColumns;
+use basalt_common::value::Value;
+use datafusion::arrow::array::UInt32Array;
+
+/// Counts bytes that patches wrote, merges of runs included.
+#[derive(Debug, Default)]
+pub struct WrittenBytes(AtomicU64);
+
+impl WrittenBytes {
+    fn add(&self, bytes: usize) {
+        self.0.fetch_add(bytes as u64, Ordering::Relaxed);
+    }
+
+    /// The bytes so far.
+    pub fn total(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+/// Values for some rows; an absent one hides the segment's.
+#[derive(Debug)]
+pub struct Run {
+    /// INVARIANT: strictly ascending, as many as there are values; checked in [`Run::new`].
+    rows: Vec<u32>,
+    values: TypedColumns,
+}
+
+impl Run {
+    /// Makes a run.
+    ///
+    /// # Panics
+    /// The rows are not strictly ascending, or not as many as the values.
+    pub fn new(rows: Vec<u32>, values: TypedColumns) -> Self {
+        assert_eq!(rows.len(), values.rows(), "a run has a value for each row");
+        assert!(rows.windows(2).all(|pair| pair[0] < pair[1]), "rows of a run are ascending");
+        Self { rows, values }
+    }
+
+    fn bytes(&self) -> usize {
+        self.rows.len() * size_of::<u32>() + self.values.bytes()
+    }
+
+    /// Both runs as one; where both have a row, the newer has it.
+    fn merge(older: &Self, newer: &Self) -> Self {
+        let both = TypedColumns::concat(&[older.values.clone(), newer.values.clone()]);
+        let mut rows = Vec::with_capacity(older.rows.len() + newer.rows.len());
+        let mut from = Vec::with_capacity(rows.capacity());
+        let (mut o, mut n) = (0, 0);
+        while o < older.rows.len() || n < newer.rows.len() {
+            let (old, new) = (older.rows.get(o), newer.rows.get(n));
+            let take_new = old.is_none_or(|old| new.is_some_and(|new| new <= old));
+            if take_new {
+                rows.push(newer.rows[n]);
+                from.push((older.rows.len() + n) as u32);
+                o += usize::from(old == new);
+                n += 1;
+            } else {
+                rows.push(older.rows[o]);
+                from.push(o as u32);
+                o += 1;
+            }
+        }
+        Self::new(rows, both.take(&UInt32Array::from(from)))
+    }
+}
+
+/// The runs over one field of one segment.
+#[derive(Debug, Clone, Default)]
+pub struct Overlay {
+    /// INVARIANT: oldest first, each more than twice as long as the next, so there are at most 32.
+    runs: Vec<Arc<Run>>,
+}
+
+impl Overlay {
+    /// Lays a run on top, and merges it with those below that are not more than twice as long.
+    pub fn push(&mut self, run: Run, written: &WrittenBytes) {
+        let mut top = run;
+        written.add(top.bytes());
+        while let Some(below) = self.runs.pop_if(|below| below.rows.len() <= 2 * top.rows.len()) {
+            top = Run::merge(&below, &top);
+            written.add(top.bytes());
+        }
+        self.runs.push(Arc::new(top));
+    }
+
+    /// What is laid over a row: `None` where nothing is, `Some(None)` where the field was removed.
+    pub fn value(&self, row: u32) -> Option<Option<Value>> {
+        self.runs.iter().rev().find_map(|run| {
+            let index = run.rows.binary_search(&row).ok()?;
+            Some(run.values.value(index))
+        })
+    }
+
+    /// The values of `rows` (ascending) of a segment's column, with the overlay laid over it.
+    pub fn lay_over(&self, column: &TypedColumns, rows: &UInt32Array) -> TypedColumns {
+        let mut parts = vec![column.clone()];
+        let mut from: Vec<u32> = rows.values().to_vec();
+        let mut offset = column.rows() as u32;
+        for run in &self.runs {
+            let mut at = 0;
+            for (index, row) in run.rows.iter().enumerate() {
+                at += rows.values()[at..].partition_point(|asked| asked < row);
+                if rows.values().get(at) == Some(row) {
+                    from[at] = offset + index as u32;
+                }
+            }
+            offset += run.rows.len() as u32;
+            parts.push(run.values.clone());
+        }
+        TypedColumns::concat(&parts).take(&UInt32Array::from(from))
+    }
+
+    /// How many runs there are.
+    pub fn runs(&self) -> usize {
+        self.runs.len()
+    }
+
+    /// Bytes of memory that the runs take.
+    pub fn bytes(&self) -> usize {
+        self.runs.iter().map(|run| run.bytes()).sum()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use basalt_common::columns::TypedColumnsBuilder;
+    use basalt_common::value::Value;
+    use datafusion::arrow::array::UInt32Array;
+    use proptest::prelude::*;
+
+    use super::{Overlay, Run, WrittenBytes};
+
+    fn value() -> impl Strategy<Value = Option<Value>> {
+        prop_oneof![
+            any::<i64>().prop_map(|value| Some(Value::Int(value))),
+            "[a-c]{0,3}".prop_map(|text| Some(Value::String(text))),
+            Just(Some(Value::Null)),
+            Just(None),
+        ]
+    }
+
+    fn run_of(laid: &BTreeMap<u32, Option<Value>>) -> Run {
+        let mut values = TypedColumnsBuilder::default();
+        laid.values().for_each(|value| values.push_option(value.as_ref()));
+        Run::new(laid.keys().copied().collect(), values.finish())
+    }
+
+    proptest! {
+        /// An overlay is a map of which later runs replace earlier ones, in single reads and over a column.
+        #[test]
+        fn is_a_map(
+            base in prop::collection::vec(value(), 1..60),
+            runs in prop::collection::vec(prop::collection::btree_map(0_u32..60, value(), 1..20), 1..20),
+        ) {
+            let mut column = TypedColumnsBuilder::default();
+            base.iter().for_each(|value| column.push_option(value.as_ref()));
+            let column = column.finish();
+            let (mut overlay, mut expected) = (Overlay::default(), base.clone());
+            for run in &runs {
+                let run: BTreeMap<_, _> =
+                    run.iter().filter(|(row, _)| (**row as usize) < base.len()).map(|(r, v)| (*r, v.clone())).collect();
+                if !run.is_empty() {
+                    overlay.push(run_of(&run), &WrittenBytes::default());
+                }
+                run.into_iter().for_each(|(row, value)| expected[row as usize] = value);
+            }
+            let all = UInt32Array::from_iter_values(0..base.len() as u32);
+            let laid = overlay.lay_over(&column, &all);
+            for (row, expected) in expected.iter().enumerate() {
+                let single = overlay.value(row as u32).unwrap_or_else(|| column.value(row));
+                prop_assert_eq!(&single, expected);
+                prop_assert_eq!(&laid.value(row), expected);
+            }
+            let odd = UInt32Array::from_iter_values((0..base.len() as u32).filter(|row| row % 2 == 1));
+            let some = overlay.lay_over(&column, &odd);
+            for (index, row) in odd.values().iter().enumerate() {
+                prop_assert_eq!(&some.value(index), &expected[*row as usize]);
+            }
+            prop_assert!(overlay.runs() <= 7, "{} runs over 60 rows", overlay.runs());
+        }
+    }
+}

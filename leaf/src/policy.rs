@@ -1,0 +1,86 @@
+//! Which segments of a buffer to merge: a pure function of their sizes.
+//!
+//! In: segments with their rows. Out: a plan. Carrying it out is the next stage's work.
+
+use crate::segment::SegmentId;
+
+/// How a buffer's segments are merged.
+#[derive(Debug, Clone)]
+pub struct MergePolicy {
+    /// Segments of one tier before they are merged: fewer makes reads cheaper, more makes writes cheaper. A row is
+    /// written again about log₈(rows) times.
+    pub segments_per_tier: usize,
+    /// Segments of more rows than this are left as they are.
+    pub rows_max: usize,
+    /// The share of dead rows from which a segment is rewritten alone.
+    pub dead_share_max: f64,
+}
+
+impl Default for MergePolicy {
+    fn default() -> Self {
+        Self { segments_per_tier: 8, rows_max: 1_000_000, dead_share_max: 0.5 }
+    }
+}
+
+/// What the policy looks at.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SegmentSize {
+    /// The segment.
+    pub segment: SegmentId,
+    /// Its rows, dead ones included.
+    pub rows: usize,
+    /// Its living rows.
+    pub live_rows: usize,
+}
+
+impl MergePolicy {
+    /// The segments to merge into one now, or none.
+    ///
+    /// The tier of a segment is the logarithm of its living rows to the base of `segments_per_tier`; the lowest full tier
+    /// is merged whole.
+    pub fn plan(&self, segments: &[SegmentSize]) -> Vec<SegmentId> {
+        let mostly_dead = |size: &&SegmentSize| {
+            size.rows > size.live_rows && (size.rows - size.live_rows) as f64 >= size.rows as f64 * self.dead_share_max
+        };
+        if let Some(size) = segments.iter().find(mostly_dead) {
+            return vec![size.segment];
+        }
+        let tier = |size: &SegmentSize| size.live_rows.max(1).ilog(self.segments_per_tier);
+        let mut tiers: Vec<Vec<SegmentId>> = Vec::new();
+        for size in segments.iter().filter(|size| size.live_rows <= self.rows_max) {
+            let tier = tier(size) as usize;
+            tiers.resize_with(tiers.len().max(tier + 1), Vec::new);
+            tiers[tier].push(size.segment);
+        }
+        tiers.into_iter().find(|tier| tier.len() >= self.segments_per_tier).unwrap_or_default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{MergePolicy, SegmentId, SegmentSize};
+
+    fn check(sizes: &[(usize, usize)], expected: &[u32]) {
+        let size = |(index, (rows, live_rows)): (usize, &(usize, usize))| SegmentSize {
+            segment: SegmentId(index as u32),
+            rows: *rows,
+            live_rows: *live_rows,
+        };
+        let sizes: Vec<SegmentSize> = sizes.iter().enumerate().map(size).collect();
+        let policy = MergePolicy { segments_per_tier: 3, ..MergePolicy::default() };
+        let plan: Vec<u32> = policy.plan(&sizes).into_iter().map(|segment| segment.0).collect();
+        assert_eq!(plan, expected, "{sizes:?}");
+    }
+
+    #[test]
+    fn full_tiers_and_dead_segments_are_merged() {
+        check(&[], &[]);
+        check(&[(1, 1), (1, 1)], &[]);
+        check(&[(100, 100), (1, 1), (2, 2), (1, 1)], &[1, 2, 3]);
+        check(&[(100, 100), (90, 90), (1, 1), (110, 110)], &[0, 1, 3]);
+        check(&[(100, 50), (1, 1)], &[0]);
+        check(&[(100, 51), (1, 1)], &[]);
+        check(&[(1, 0)], &[0]);
+        check(&[(2_000_000, 2_000_000); 3], &[]);
+    }
+}

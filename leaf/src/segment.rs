@@ -1,0 +1,183 @@
+//! Segments: immutable runs of documents, and what was laid over them since.
+//!
+//! In: documents in columnar form. Out: [`SegmentVersion`]: a segment with its tombstones and overlays at one moment, from
+//! which values, columns and whole documents are read. Versions share all they have in common; making one copies lists of
+//! references, never values.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use basalt_common::columns::TypedColumns;
+use basalt_common::id::FieldId;
+use basalt_common::schema::Schema;
+use basalt_common::value::Value;
+use basalt_common::value::flatten::unflatten;
+use datafusion::arrow::array::{Array, StringArray, UInt32Array};
+use roaring::RoaringBitmap;
+
+use crate::overlay::{Overlay, Run, WrittenBytes};
+
+/// A segment's number in its shard; never used again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct SegmentId(pub u32);
+
+/// Where a document is: a row of a segment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Address {
+    /// The segment.
+    pub segment: SegmentId,
+    /// The row in it.
+    pub row: u32,
+}
+
+/// Documents in columns. Never changes.
+#[derive(Debug)]
+pub struct Segment {
+    id: SegmentId,
+    ids: StringArray,
+    /// INVARIANT: each of as many rows as there are ids; checked in [`Segment::new`].
+    fields: BTreeMap<FieldId, TypedColumns>,
+}
+
+impl Segment {
+    /// Makes a segment of the documents with these `_id`s.
+    ///
+    /// # Panics
+    /// A field has another number of rows.
+    pub fn new(id: SegmentId, ids: StringArray, fields: BTreeMap<FieldId, TypedColumns>) -> Self {
+        for (field, columns) in &fields {
+            assert_eq!(columns.rows(), ids.len(), "field {field:?} has another number of rows than its segment");
+        }
+        Self { id, ids, fields }
+    }
+
+    /// Its number.
+    pub fn id(&self) -> SegmentId {
+        self.id
+    }
+
+    /// How many rows it has, tombstoned ones included.
+    pub fn rows(&self) -> usize {
+        self.ids.len()
+    }
+
+    /// The `_id`s of its rows.
+    pub fn ids(&self) -> &StringArray {
+        &self.ids
+    }
+}
+
+/// A segment at one moment.
+///
+/// Read order: tombstones first (a dead row has no values), then overlays, newest run first, then the segment. Reading the
+/// segment before its overlay would bring back what a patch replaced.
+#[derive(Debug, Clone)]
+pub struct SegmentVersion {
+    segment: Arc<Segment>,
+    /// INVARIANT: disjoint, since a row dies once; each less than half as large as the one before, so there are few.
+    tombstones: Vec<Arc<RoaringBitmap>>,
+    overlays: BTreeMap<FieldId, Overlay>,
+}
+
+impl SegmentVersion {
+    /// A segment over which nothing has been laid.
+    pub fn new(segment: Segment) -> Self {
+        Self { segment: Arc::new(segment), tombstones: Vec::new(), overlays: BTreeMap::new() }
+    }
+
+    /// The segment.
+    pub fn segment(&self) -> &Arc<Segment> {
+        &self.segment
+    }
+
+    /// How many of its documents live.
+    pub fn live_rows(&self) -> usize {
+        let dead: u64 = self.tombstones.iter().map(|rows| rows.len()).sum();
+        self.segment.rows() - usize::try_from(dead).expect("no more rows die than there are")
+    }
+
+    /// Whether the document at `row` lives.
+    pub fn is_live(&self, row: u32) -> bool {
+        !self.tombstones.iter().any(|dead| dead.contains(row))
+    }
+
+    /// Marks rows dead that lived.
+    ///
+    /// # Panics
+    /// In debug builds, where one of them was dead.
+    pub fn bury(&mut self, rows: RoaringBitmap) {
+        debug_assert!(self.tombstones.iter().all(|dead| dead.is_disjoint(&rows)), "a row dies once");
+        let mut rows = rows;
+        while let Some(older) = self.tombstones.pop_if(|older| older.len() <= 2 * rows.len()) {
+            rows |= older.as_ref();
+        }
+        self.tombstones.push(Arc::new(rows));
+    }
+
+    /// Lays values over a field.
+    pub fn lay(&mut self, field: FieldId, run: Run, written: &WrittenBytes) {
+        self.overlays.entry(field).or_default().push(run, written);
+    }
+
+    /// The fields that the segment or an overlay has.
+    pub fn fields(&self) -> impl Iterator<Item = FieldId> + '_ {
+        let overlaid = self.overlays.keys().filter(|field| !self.segment.fields.contains_key(field));
+        self.segment.fields.keys().chain(overlaid).copied()
+    }
+
+    /// The value of a field of a document, or `None` where it is absent.
+    pub fn value(&self, row: u32, field: FieldId) -> Option<Value> {
+        match self.overlays.get(&field).and_then(|overlay| overlay.value(row)) {
+            Some(laid) => laid,
+            None => self.segment.fields.get(&field)?.value(row as usize),
+        }
+    }
+
+    /// The whole document, its fields named by `schema`.
+    ///
+    /// # Panics
+    /// Its fields contradict each other, which applying never lets happen.
+    pub fn document(&self, row: u32, schema: &Schema) -> Value {
+        let leaves = self.fields().filter_map(|field| {
+            let value = self.value(row, field)?;
+            Some((schema.path(field), value))
+        });
+        Value::Object(unflatten(leaves).expect("no field of a document leads through another's value"))
+    }
+
+    /// The rows that live, ascending.
+    pub fn live(&self) -> UInt32Array {
+        let rows = u32::try_from(self.segment.rows()).expect("a segment has fewer rows than 2^32");
+        (0..rows).filter(|row| self.is_live(*row)).map(Some).collect()
+    }
+
+    /// A field's values in the given rows, overlay laid over.
+    pub fn column(&self, field: FieldId, rows: &UInt32Array) -> TypedColumns {
+        let base = self.segment.fields.get(&field);
+        match (base, self.overlays.get(&field)) {
+            (None, None) => TypedColumns::absent(rows.len()),
+            (Some(base), None) => base.take(rows),
+            (base, Some(overlay)) => {
+                let absent;
+                let base = match base {
+                    Some(base) => base,
+                    None => {
+                        absent = TypedColumns::absent(self.segment.rows());
+                        &absent
+                    }
+                };
+                overlay.lay_over(base, rows)
+            }
+        }
+    }
+
+    /// Bytes of memory that overlays take.
+    pub fn overlay_bytes(&self) -> usize {
+        self.overlays.values().map(Overlay::bytes).sum()
+    }
+
+    /// How many runs the overlays have, all fields together.
+    pub fn overlay_runs(&self) -> usize {
+        self.overlays.values().map(Overlay::runs).sum()
+    }
+}

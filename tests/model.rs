@@ -1,0 +1,264 @@
+//! Oracle (a): a shard against a map of documents, under random operations.
+//!
+//! Every operation goes through the columnar batch and its bytes, as it would through the log. After at most a thousand
+//! operations, all documents and a filtered aggregate are compared.
+#![allow(clippy::print_stdout, reason = "a test that counts says what it counted")]
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use anyhow::{Context, Result, ensure};
+use basalt_common::batch::{self, Batch, BatchBuilder, BatchHeader};
+use basalt_common::id::{CollectionId, FieldId, ShardId};
+use basalt_common::patch;
+use basalt_common::position::LogPosition;
+use basalt_common::schema::Schema;
+use basalt_common::value::{Object, Value};
+use basalt_harness::operations::{Effect, Model, Operation, Operations};
+use basalt_leaf::apply::Outcome;
+use basalt_leaf::policy::MergePolicy;
+use basalt_leaf::shard::{Shard, Snapshot};
+
+fn effect(outcome: &Outcome) -> Effect {
+    match outcome {
+        Outcome::Added => Effect::Added,
+        Outcome::Replaced => Effect::Replaced,
+        Outcome::Patched => Effect::Patched,
+        Outcome::Deleted => Effect::Deleted,
+        Outcome::Missing => Effect::Missing,
+        Outcome::Failed(_) => Effect::Failed,
+    }
+}
+
+fn header(schema: &Schema) -> BatchHeader {
+    BatchHeader {
+        shard: ShardId { collection: CollectionId(1), shard: 0 },
+        routing_epoch: 0,
+        schema_version: schema.version(),
+        logged_at_micros: 0,
+        event_time_micros: None,
+        sources: Vec::new(),
+        request: None,
+    }
+}
+
+/// Registers an operation's fields and adds it.
+fn add(builder: &mut BatchBuilder, schema: &mut Schema, id: &str, operation: &Operation) -> Result<()> {
+    match operation {
+        Operation::Upsert(document) => {
+            schema.register_object(FieldId::ROOT, document, &mut |_, _| {});
+            builder.upsert(schema, id, document)?;
+        }
+        Operation::Patch { operations, insert } => {
+            patch::register(schema, operations);
+            builder.patch(schema, id, operations, *insert)?;
+        }
+        Operation::Delete => builder.delete(id),
+    }
+    Ok(())
+}
+
+/// The operations as they come out of the log.
+fn through_the_log(builder: BatchBuilder, schema: &Schema) -> Result<Batch> {
+    let batch = Batch { header: header(schema), operations: builder.finish() };
+    let mut bytes = Vec::new();
+    batch::encode(&batch, &mut bytes);
+    let read = batch::decode(&bytes)?;
+    ensure!(read == batch, "a batch changed on its way through bytes");
+    Ok(read)
+}
+
+/// `SELECT count(*), sum(n) WHERE n >= 0`, over the ints of field `n`.
+fn aggregate(snapshot: &Snapshot, schema: &Schema) -> (usize, i128) {
+    let Some(n) = schema.find(&["n".into()]) else { return (0, 0) };
+    let mut found = (0, 0);
+    for segment in snapshot.segments() {
+        let live = segment.live();
+        let column = segment.column(n, &live);
+        for row in 0..column.rows() {
+            if let Some(Value::Int(value @ 0..)) = column.value(row) {
+                found = (found.0 + 1, found.1 + i128::from(value));
+            }
+        }
+    }
+    found
+}
+
+fn model_aggregate(model: &Model) -> (usize, i128) {
+    let ints = model.documents.values().filter_map(|document| match document.get("n") {
+        Some(Value::Int(value @ 0..)) => Some(i128::from(*value)),
+        _ => None,
+    });
+    ints.fold((0, 0), |(count, sum), value| (count + 1, sum + value))
+}
+
+fn compare(shard: &Shard, schema: &Schema, model: &Model) -> Result<()> {
+    let snapshot = shard.newest().pin();
+    ensure!(snapshot.documents() == model.documents.len(), "count: {} documents", snapshot.documents());
+    let mut found: BTreeMap<String, Value> = BTreeMap::new();
+    for segment in snapshot.segments() {
+        for row in segment.live().values() {
+            let id = segment.segment().ids().value(*row as usize).to_string();
+            ensure!(found.insert(id, segment.document(*row, schema)).is_none(), "a document is there twice");
+        }
+    }
+    for (index, (id, expected)) in model.documents.iter().enumerate() {
+        let expected = Value::Object(expected.clone());
+        ensure!(found.get(id) == Some(&expected), "{id}: {:?}\nexpected {expected:?}", found.get(id));
+        let by_key = index % 16 != 0 || shard.document(id, schema).as_ref() == Some(&expected);
+        ensure!(by_key, "{id} by its key");
+    }
+    let (ours, theirs) = (aggregate(&snapshot, schema), model_aggregate(model));
+    ensure!(ours == theirs, "aggregate {ours:?}, expected {theirs:?}");
+    Ok(())
+}
+
+/// Runs `count` operations on `ids` documents.
+fn run(seed: u64, ids: u64, count: u64, policy: MergePolicy) -> Result<BTreeMap<Effect, u64>> {
+    let (mut operations, mut model) = (Operations::new(seed, ids), Model::default());
+    let (mut shard, mut schema) = (Shard::new(policy), Schema::default());
+    let (mut done, mut compared, mut effects) = (0, 0, BTreeMap::new());
+    for position in 0.. {
+        let mut builder = BatchBuilder::default();
+        let mut expected = Vec::new();
+        let mut sent = Vec::new();
+        for _ in 0..operations.batch_size() {
+            let (id, operation) = operations.draw();
+            add(&mut builder, &mut schema, &id, &operation)?;
+            expected.push(model.apply(&id, &operation));
+            sent.push((id, operation));
+        }
+        let batch = through_the_log(builder, &schema)?;
+        let outcomes = shard.apply(LogPosition(position), &batch.operations, &schema);
+        for ((outcome, expected), sent) in outcomes.iter().zip(&expected).zip(&sent) {
+            ensure!(effect(outcome) == *expected, "{sent:?}\nbecame {outcome:?}, expected {expected:?}");
+            *effects.entry(*expected).or_default() += 1;
+        }
+        done += expected.len() as u64;
+        if done - compared >= 800 || done >= count {
+            compare(&shard, &schema, &model).with_context(|| format!("after {done} operations"))?;
+            compared = done;
+        }
+        if done >= count {
+            return Ok(effects);
+        }
+    }
+    unreachable!("the loop ends by its count")
+}
+
+/// Runs a quarter of a million operations for each (seed, documents, policy); every effect must have been met.
+fn check(runs: &[(u64, u64, MergePolicy)]) -> Result<()> {
+    let mut total: BTreeMap<Effect, u64> = BTreeMap::new();
+    for (seed, ids, policy) in runs {
+        let effects = run(*seed, *ids, 250_000, policy.clone());
+        let effects = effects.with_context(|| format!("seed {seed}, {ids} documents, {policy:?}"))?;
+        effects.into_iter().for_each(|(effect, count)| *total.entry(effect).or_default() += count);
+    }
+    println!("operations by effect: {total:?}");
+    ensure!(total.values().all(|count| *count > 1_000) && total.len() == 6, "an effect is hardly tested: {total:?}");
+    Ok(())
+}
+
+#[test]
+fn a_shard_is_a_map_of_documents() -> Result<()> {
+    check(&[(2, 300, MergePolicy::default()), (3, 2_000, MergePolicy::default())])
+}
+
+#[test]
+fn a_shard_is_a_map_of_documents_however_it_merges() -> Result<()> {
+    let eager = MergePolicy { segments_per_tier: 2, ..MergePolicy::default() };
+    let lazy = MergePolicy { segments_per_tier: 64, dead_share_max: 2.0, ..MergePolicy::default() };
+    check(&[(1, 40, eager), (4, 200, lazy)])
+}
+
+fn document(fields: usize, value: i64) -> Object {
+    (0..fields).map(|field| (format!("field_{field}"), Value::Int(value))).collect()
+}
+
+/// Law 7: what a patch of one field writes does not depend on how many fields its document has.
+#[test]
+fn a_patch_writes_what_it_names() -> Result<()> {
+    const DOCUMENTS: i64 = 500;
+    const PATCHES: i64 = 5_000;
+    let written = |fields: usize| -> Result<u64> {
+        let (mut shard, mut schema) = (Shard::new(MergePolicy::default()), Schema::default());
+        let mut builder = BatchBuilder::default();
+        for id in 0..DOCUMENTS {
+            add(&mut builder, &mut schema, &id.to_string(), &Operation::Upsert(document(fields, id)))?;
+        }
+        shard.apply(LogPosition(0), &builder.finish(), &schema);
+        for patch in 0..PATCHES {
+            let mut builder = BatchBuilder::default();
+            let path = vec!["field_3".to_string()];
+            let operations = vec![patch::PatchOperation::Increment { path, by: Value::Int(1) }];
+            let patch_of = Operation::Patch { operations, insert: false };
+            add(&mut builder, &mut schema, &(patch * 7 % DOCUMENTS).to_string(), &patch_of)?;
+            shard.apply(LogPosition(1 + patch as u64), &builder.finish(), &schema);
+        }
+        Ok(shard.patch_bytes_written())
+    };
+    let (narrow, wide) = (written(10)?, written(1_000)?);
+    println!("bytes per patch: {} of 10 fields, {} of 1,000", narrow / PATCHES as u64, wide / PATCHES as u64);
+    ensure!(wide * 10 <= narrow * 11 && narrow * 10 <= wide * 11, "{narrow} bytes of 10 fields, {wide} of 1,000");
+    Ok(())
+}
+
+/// Tells a reader to stop when the writer ends, by a panic too.
+struct Stop<'f>(&'f AtomicBool);
+
+impl Drop for Stop<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Release);
+    }
+}
+
+/// A batch is atomic and a snapshot lies on its boundary: two documents changed together are never seen apart.
+#[test]
+fn snapshots_lie_between_batches() -> Result<()> {
+    let (mut shard, mut schema) = (Shard::new(MergePolicy::default()), Schema::default());
+    schema.register_object(FieldId::ROOT, &document(1, 0), &mut |_, _| {});
+    let field = schema.find(&["field_0".into()]).context("it was registered")?;
+    let (newest, done) = (shard.newest(), AtomicBool::new(false));
+    std::thread::scope(|threads| {
+        let reader = threads.spawn(|| {
+            let mut seen = 0_u64;
+            let mut last = None;
+            while !done.load(Ordering::Acquire) {
+                let snapshot = newest.pin();
+                let segments = snapshot.segments().iter();
+                let values: Vec<Option<Value>> = segments
+                    .flat_map(|segment| {
+                        segment.live().values().iter().map(|row| segment.value(*row, field)).collect::<Vec<_>>()
+                    })
+                    .collect();
+                assert!(values.is_empty() || values.len() == 2, "{} documents", values.len());
+                assert!(values.windows(2).all(|pair| pair[0] == pair[1]), "half a batch was seen: {values:?}");
+                assert!(last <= snapshot.position(), "a snapshot went back");
+                seen += u64::from(last != snapshot.position());
+                last = snapshot.position();
+            }
+            seen
+        });
+        let stop = Stop(&done);
+        for round in 0..20_000_i64 {
+            let mut builder = BatchBuilder::default();
+            for id in ["left", "right"] {
+                let value = Value::Int(round);
+                let path = vec!["field_0".to_string()];
+                let operation = match round % 3 {
+                    0 => Operation::Upsert(document(1, round)),
+                    _ => {
+                        Operation::Patch { operations: vec![patch::PatchOperation::Add { path, value }], insert: false }
+                    }
+                };
+                add(&mut builder, &mut schema, id, &operation)?;
+            }
+            shard.apply(LogPosition(round as u64), &builder.finish(), &schema);
+        }
+        drop(stop);
+        let seen = reader.join().expect("the reader saw whole batches");
+        println!("{seen} different snapshots were read");
+        ensure!(seen > 10, "the reader saw only {seen} snapshots: the test proves nothing");
+        Ok(())
+    })
+}
