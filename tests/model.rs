@@ -113,11 +113,22 @@ fn compare(shard: &Shard, schema: &Schema, model: &Model) -> Result<()> {
     Ok(())
 }
 
+/// Law 2: the log alone decides, not how much of the schema was known when it was applied.
+fn replay(log: &[(Batch, Vec<Outcome>)], policy: MergePolicy, schema: &Schema, model: &Model) -> Result<()> {
+    let mut shard = Shard::new(policy);
+    for (position, (batch, outcomes)) in log.iter().enumerate() {
+        let again = shard.apply(LogPosition(position as u64), batch, schema)?;
+        ensure!(again == *outcomes, "batch {position} had other outcomes: {again:?}, before {outcomes:?}");
+    }
+    compare(&shard, schema, model)
+}
+
 /// Runs `count` operations on `ids` documents.
 fn run(seed: u64, ids: u64, count: u64, policy: MergePolicy) -> Result<BTreeMap<Effect, u64>> {
     let (mut operations, mut model) = (Operations::new(seed, ids), Model::default());
-    let (mut shard, mut schema) = (Shard::new(policy), Schema::default());
+    let (mut shard, mut schema) = (Shard::new(policy.clone()), Schema::default());
     let (mut done, mut compared, mut effects) = (0, 0, BTreeMap::new());
+    let mut log: Vec<(Batch, Vec<Outcome>)> = Vec::new();
     for position in 0.. {
         let mut builder = BatchBuilder::default();
         let mut expected = Vec::new();
@@ -129,17 +140,19 @@ fn run(seed: u64, ids: u64, count: u64, policy: MergePolicy) -> Result<BTreeMap<
             sent.push((id, operation));
         }
         let batch = through_the_log(builder, &schema)?;
-        let outcomes = shard.apply(LogPosition(position), &batch.operations, &schema);
+        let outcomes = shard.apply(LogPosition(position), &batch, &schema)?;
         for ((outcome, expected), sent) in outcomes.iter().zip(&expected).zip(&sent) {
             ensure!(effect(outcome) == *expected, "{sent:?}\nbecame {outcome:?}, expected {expected:?}");
             *effects.entry(*expected).or_default() += 1;
         }
         done += expected.len() as u64;
+        log.push((batch, outcomes));
         if done - compared >= 800 || done >= count {
             compare(&shard, &schema, &model).with_context(|| format!("after {done} operations"))?;
             compared = done;
         }
         if done >= count {
+            replay(&log, policy, &schema, &model).context("applied again, with the last schema")?;
             return Ok(effects);
         }
     }
@@ -186,16 +199,24 @@ fn a_patch_writes_what_it_names() -> Result<()> {
         for id in 0..DOCUMENTS {
             add(&mut builder, &mut schema, &id.to_string(), &Operation::Upsert(document(fields, id)))?;
         }
-        shard.apply(LogPosition(0), &builder.finish(), &schema);
+        shard.apply(LogPosition(0), &through_the_log(builder, &schema)?, &schema)?;
+        let mut logged = 0;
         for patch in 0..PATCHES {
             let mut builder = BatchBuilder::default();
             let path = vec!["field_3".to_string()];
             let operations = vec![patch::PatchOperation::Increment { path, by: Value::Int(1) }];
             let patch_of = Operation::Patch { operations, insert: false };
             add(&mut builder, &mut schema, &(patch * 7 % DOCUMENTS).to_string(), &patch_of)?;
-            shard.apply(LogPosition(1 + patch as u64), &builder.finish(), &schema);
+            let batch = through_the_log(builder, &schema)?;
+            let mut bytes = Vec::new();
+            batch::encode(&batch, &mut bytes);
+            logged += bytes.len() as u64;
+            let segments = shard.newest().pin().segments().len();
+            shard.apply(LogPosition(1 + patch as u64), &batch, &schema)?;
+            ensure!(shard.newest().pin().segments().len() == segments, "a patch made a segment");
         }
-        Ok(shard.patch_bytes_written())
+        ensure!(shard.patch_bytes_written() > 0, "patches wrote nothing, so nothing was measured");
+        Ok(shard.patch_bytes_written() + logged)
     };
     let (narrow, wide) = (written(10)?, written(1_000)?);
     println!("bytes per patch: {} of 10 fields, {} of 1,000", narrow / PATCHES as u64, wide / PATCHES as u64);
@@ -253,7 +274,7 @@ fn snapshots_lie_between_batches() -> Result<()> {
                 };
                 add(&mut builder, &mut schema, id, &operation)?;
             }
-            shard.apply(LogPosition(round as u64), &builder.finish(), &schema);
+            shard.apply(LogPosition(round as u64), &through_the_log(builder, &schema)?, &schema)?;
         }
         drop(stop);
         let seen = reader.join().expect("the reader saw whole batches");

@@ -21,14 +21,20 @@ pub struct Schema {
 struct Field {
     key: String,
     parent: FieldId,
+    since: u64,
     types: TypeSet,
     children: BTreeMap<String, FieldId>,
 }
 
 impl Default for Schema {
     fn default() -> Self {
-        let root =
-            Field { key: String::new(), parent: FieldId::ROOT, types: TypeSet::default(), children: BTreeMap::new() };
+        let root = Field {
+            key: String::new(),
+            parent: FieldId::ROOT,
+            since: 0,
+            types: TypeSet::default(),
+            children: BTreeMap::new(),
+        };
         Self { version: 0, fields: vec![root] }
     }
 }
@@ -73,6 +79,16 @@ impl Schema {
         &self.field(field).key
     }
 
+    /// The first version of the schema that has the field.
+    pub fn since(&self, field: FieldId) -> u64 {
+        self.field(field).since
+    }
+
+    /// Whether a document's values may stand at this field: it is known, and not the document itself.
+    pub fn holds(&self, field: FieldId) -> bool {
+        field != FieldId::ROOT && (field.0 as usize) < self.fields.len()
+    }
+
     /// The types seen at the field.
     pub fn types(&self, field: FieldId) -> TypeSet {
         self.field(field).types
@@ -107,9 +123,10 @@ impl Schema {
             return known;
         }
         let id = FieldId(u32::try_from(self.fields.len()).expect("the catalog's field limit is far below 2^32"));
-        self.fields.push(Field { key: key.into(), parent, types: TypeSet::default(), children: BTreeMap::new() });
-        self.fields[parent.0 as usize].children.insert(key.into(), id);
         self.version += 1;
+        let (types, children) = (TypeSet::default(), BTreeMap::new());
+        self.fields.push(Field { key: key.into(), parent, since: self.version, types, children });
+        self.fields[parent.0 as usize].children.insert(key.into(), id);
         id
     }
 

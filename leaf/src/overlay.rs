@@ -107,9 +107,9 @@ impl Overlay {
 
     /// The values of `rows` (ascending) of a segment's column, with the overlay laid over it.
     pub fn lay_over(&self, column: &TypedColumns, rows: &UInt32Array) -> TypedColumns {
-        let mut parts = vec![column.clone()];
-        let mut from: Vec<u32> = rows.values().to_vec();
-        let mut offset = column.rows() as u32;
+        let mut parts = vec![column.take(rows)];
+        let mut from: Vec<u32> = (0..rows.len() as u32).collect();
+        let mut offset = rows.len() as u32;
         for run in &self.runs {
             let mut at = 0;
             for (index, row) in run.rows.iter().enumerate() {

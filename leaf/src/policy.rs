@@ -12,13 +12,15 @@ pub struct MergePolicy {
     pub segments_per_tier: usize,
     /// Segments of more rows than this are left as they are.
     pub rows_max: usize,
+    /// A merge whose largest field might take more bytes than this is not done: one Arrow array holds 2 GiB of text.
+    pub column_bytes_max: usize,
     /// The share of dead rows from which a segment is rewritten alone.
     pub dead_share_max: f64,
 }
 
 impl Default for MergePolicy {
     fn default() -> Self {
-        Self { segments_per_tier: 8, rows_max: 1_000_000, dead_share_max: 0.5 }
+        Self { segments_per_tier: 8, rows_max: 1_000_000, column_bytes_max: 1 << 30, dead_share_max: 0.5 }
     }
 }
 
@@ -31,6 +33,8 @@ pub struct SegmentSize {
     pub rows: usize,
     /// Its living rows.
     pub live_rows: usize,
+    /// No field takes more bytes than this, overlays included.
+    pub column_bytes: usize,
 }
 
 impl MergePolicy {
@@ -42,17 +46,24 @@ impl MergePolicy {
         let mostly_dead = |size: &&SegmentSize| {
             size.rows > size.live_rows && (size.rows - size.live_rows) as f64 >= size.rows as f64 * self.dead_share_max
         };
+        let mut segments = segments.to_vec();
+        segments.retain(|size| size.column_bytes <= self.column_bytes_max);
         if let Some(size) = segments.iter().find(mostly_dead) {
             return vec![size.segment];
         }
         let tier = |size: &SegmentSize| size.live_rows.max(1).ilog(self.segments_per_tier);
-        let mut tiers: Vec<Vec<SegmentId>> = Vec::new();
+        let mut tiers: Vec<(usize, Vec<SegmentId>)> = Vec::new();
         for size in segments.iter().filter(|size| size.live_rows <= self.rows_max) {
             let tier = tier(size) as usize;
-            tiers.resize_with(tiers.len().max(tier + 1), Vec::new);
-            tiers[tier].push(size.segment);
+            tiers.resize_with(tiers.len().max(tier + 1), Default::default);
+            let (bytes, members) = &mut tiers[tier];
+            if *bytes + size.column_bytes <= self.column_bytes_max {
+                *bytes += size.column_bytes;
+                members.push(size.segment);
+            }
         }
-        tiers.into_iter().find(|tier| tier.len() >= self.segments_per_tier).unwrap_or_default()
+        let full = |(_, members): &(usize, Vec<SegmentId>)| members.len() >= self.segments_per_tier;
+        tiers.into_iter().find(full).unwrap_or_default().1
     }
 }
 
@@ -60,15 +71,16 @@ impl MergePolicy {
 mod tests {
     use super::{MergePolicy, SegmentId, SegmentSize};
 
-    fn check(sizes: &[(usize, usize)], expected: &[u32]) {
+    fn check(sizes: &[(usize, usize)], expected: &[u64]) {
         let size = |(index, (rows, live_rows)): (usize, &(usize, usize))| SegmentSize {
-            segment: SegmentId(index as u32),
+            segment: SegmentId(index as u64),
             rows: *rows,
             live_rows: *live_rows,
+            column_bytes: rows * 100,
         };
         let sizes: Vec<SegmentSize> = sizes.iter().enumerate().map(size).collect();
-        let policy = MergePolicy { segments_per_tier: 3, ..MergePolicy::default() };
-        let plan: Vec<u32> = policy.plan(&sizes).into_iter().map(|segment| segment.0).collect();
+        let policy = MergePolicy { segments_per_tier: 3, column_bytes_max: 100_000, ..MergePolicy::default() };
+        let plan: Vec<u64> = policy.plan(&sizes).into_iter().map(|segment| segment.0).collect();
         assert_eq!(plan, expected, "{sizes:?}");
     }
 
@@ -82,5 +94,8 @@ mod tests {
         check(&[(100, 51), (1, 1)], &[]);
         check(&[(1, 0)], &[0]);
         check(&[(2_000_000, 2_000_000); 3], &[]);
+        check(&[(400, 400), (400, 400), (400, 400)], &[]);
+        check(&[(300, 300), (300, 300), (500, 500), (300, 300)], &[0, 1, 3]);
+        check(&[(1_001, 1)], &[]);
     }
 }

@@ -19,7 +19,7 @@ use crate::overlay::{Overlay, Run, WrittenBytes};
 
 /// A segment's number in its shard; never used again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct SegmentId(pub u32);
+pub struct SegmentId(pub u64);
 
 /// Where a document is: a row of a segment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -37,6 +37,7 @@ pub struct Segment {
     ids: StringArray,
     /// INVARIANT: each of as many rows as there are ids; checked in [`Segment::new`].
     fields: BTreeMap<FieldId, TypedColumns>,
+    column_bytes_max: usize,
 }
 
 impl Segment {
@@ -48,7 +49,9 @@ impl Segment {
         for (field, columns) in &fields {
             assert_eq!(columns.rows(), ids.len(), "field {field:?} has another number of rows than its segment");
         }
-        Self { id, ids, fields }
+        let ids_bytes = ids.value_data().len();
+        let column_bytes_max = fields.values().map(TypedColumns::bytes).chain([ids_bytes]).max().unwrap_or_default();
+        Self { id, ids, fields, column_bytes_max }
     }
 
     /// Its number.
@@ -59,6 +62,11 @@ impl Segment {
     /// How many rows it has, tombstoned ones included.
     pub fn rows(&self) -> usize {
         self.ids.len()
+    }
+
+    /// Bytes of its largest field, or of its `_id`s where those take more.
+    pub fn column_bytes_max(&self) -> usize {
+        self.column_bytes_max
     }
 
     /// The `_id`s of its rows.
@@ -76,7 +84,7 @@ pub struct SegmentVersion {
     segment: Arc<Segment>,
     /// INVARIANT: disjoint, since a row dies once; each less than half as large as the one before, so there are few.
     tombstones: Vec<Arc<RoaringBitmap>>,
-    overlays: BTreeMap<FieldId, Overlay>,
+    overlays: BTreeMap<FieldId, Arc<Overlay>>,
 }
 
 impl SegmentVersion {
@@ -116,7 +124,7 @@ impl SegmentVersion {
 
     /// Lays values over a field.
     pub fn lay(&mut self, field: FieldId, run: Run, written: &WrittenBytes) {
-        self.overlays.entry(field).or_default().push(run, written);
+        Arc::make_mut(self.overlays.entry(field).or_default()).push(run, written);
     }
 
     /// The fields that the segment or an overlay has.
@@ -173,11 +181,11 @@ impl SegmentVersion {
 
     /// Bytes of memory that overlays take.
     pub fn overlay_bytes(&self) -> usize {
-        self.overlays.values().map(Overlay::bytes).sum()
+        self.overlays.values().map(|overlay| overlay.bytes()).sum()
     }
 
     /// How many runs the overlays have, all fields together.
     pub fn overlay_runs(&self) -> usize {
-        self.overlays.values().map(Overlay::runs).sum()
+        self.overlays.values().map(|overlay| overlay.runs()).sum()
     }
 }

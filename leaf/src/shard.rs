@@ -6,10 +6,13 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, PoisonError, RwLock};
 
-use basalt_common::batch::Operations;
+use basalt_common::batch::Batch;
+use basalt_common::id::FieldId;
 use basalt_common::position::LogPosition;
 use basalt_common::schema::Schema;
 use basalt_common::value::Value;
+
+use thiserror::Error;
 
 use crate::apply::{Applier, Changes, Outcome, Versions};
 use crate::keys::Keys;
@@ -17,6 +20,29 @@ use crate::merge::merge;
 use crate::overlay::WrittenBytes;
 use crate::policy::{MergePolicy, SegmentSize};
 use crate::segment::{Address, Segment, SegmentId, SegmentVersion};
+
+/// Why a batch was not applied.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+pub enum ApplyError {
+    /// The leaf has to catch up with the catalog first.
+    #[error("the batch at {position} needs schema version {needed}, and {known} is known; catch up and apply it again")]
+    SchemaBehind {
+        /// The batch.
+        position: LogPosition,
+        /// The version it needs.
+        needed: u64,
+        /// The version that was given.
+        known: u64,
+    },
+    /// The batch is damaged, or of another collection.
+    #[error("the batch at {position} has values of a field {field:?} that its collection does not have")]
+    NoField {
+        /// The batch.
+        position: LogPosition,
+        /// The field.
+        field: FieldId,
+    },
+}
 
 /// One version of a shard: what a query reads from start to end.
 #[derive(Debug, Default)]
@@ -88,15 +114,20 @@ impl Shard {
         self.newest.clone()
     }
 
-    /// Applies the next batch whole and publishes the snapshot behind it.
+    /// Applies the next batch whole and publishes the snapshot behind it. What becomes of it does not depend on how much
+    /// newer than the batch the schema is.
+    ///
+    /// # Errors
+    /// The schema is older than the batch, or the batch has fields that are none: nothing is changed then.
     ///
     /// # Panics
     /// `position` is not behind the last one applied: batches come in the order of the log.
-    pub fn apply(&mut self, position: LogPosition, operations: &Operations, schema: &Schema) -> Vec<Outcome> {
+    pub fn apply(&mut self, position: LogPosition, batch: &Batch, schema: &Schema) -> Result<Vec<Outcome>, ApplyError> {
         assert!(self.applied.is_none_or(|applied| applied < position), "batches apply in the order of the log");
-        let applier = Applier::new(schema, operations, &self.versions, &mut self.keys, self.next_segment);
+        check(position, batch, schema)?;
+        let applier = Applier::new(schema, batch, &self.versions, &mut self.keys, self.next_segment);
         let Changes { segments, runs, buried, outcomes } = applier.apply();
-        self.next_segment.0 += segments.len() as u32;
+        self.next_segment.0 += segments.len() as u64;
         for version in segments {
             let segment = version.segment();
             match segment.rows() {
@@ -114,7 +145,7 @@ impl Shard {
         self.applied = Some(position);
         let segments = self.versions.values().cloned().collect();
         self.newest.publish(Snapshot { position: self.applied, segments });
-        outcomes
+        Ok(outcomes)
     }
 
     /// Merges segments until the policy is content.
@@ -124,6 +155,7 @@ impl Shard {
                 segment: version.segment().id(),
                 rows: version.segment().rows(),
                 live_rows: version.live_rows(),
+                column_bytes: version.segment().column_bytes_max() + version.overlay_bytes(),
             };
             let sizes: Vec<SegmentSize> = self.versions.values().map(size).collect();
             let plan = self.policy.plan(&sizes);
@@ -170,6 +202,91 @@ impl Shard {
     }
 }
 
+fn check(position: LogPosition, batch: &Batch, schema: &Schema) -> Result<(), ApplyError> {
+    let (needed, known) = (batch.header.schema_version, schema.version());
+    if known < needed {
+        return Err(ApplyError::SchemaBehind { position, needed, known });
+    }
+    match batch.operations.fields.iter().find(|column| !schema.holds(column.field)) {
+        Some(column) => Err(ApplyError::NoField { position, field: column.field }),
+        None => Ok(()),
+    }
+}
+
 fn version_mut(versions: &mut Versions, segment: SegmentId) -> &mut SegmentVersion {
     Arc::make_mut(versions.get_mut(&segment).expect("addresses point to segments that are there"))
+}
+
+#[cfg(test)]
+mod tests {
+    use basalt_common::batch::{BatchBuilder, BatchHeader};
+    use basalt_common::id::{CollectionId, ShardId};
+    use basalt_common::patch::{PatchError, PatchOperation, register};
+    use basalt_common::value::Object;
+
+    use super::{ApplyError, Batch, FieldId, LogPosition, MergePolicy, Outcome, Schema, Shard, Value};
+
+    fn batch(builder: BatchBuilder, schema_version: u64) -> Batch {
+        let shard = ShardId { collection: CollectionId(1), shard: 0 };
+        let header = BatchHeader {
+            shard,
+            routing_epoch: 0,
+            schema_version,
+            logged_at_micros: 0,
+            event_time_micros: None,
+            sources: Vec::new(),
+            request: None,
+        };
+        Batch { header, operations: builder.finish() }
+    }
+
+    fn upsert(schema: &mut Schema, document: &Object) -> Batch {
+        schema.register_object(FieldId::ROOT, document, &mut |_, _| {});
+        let mut builder = BatchBuilder::default();
+        builder.upsert(schema, "x", document).expect("its fields are registered");
+        batch(builder, schema.version())
+    }
+
+    #[test]
+    fn a_schema_behind_its_batch_changes_nothing() {
+        let mut schema = Schema::default();
+        let first = upsert(&mut schema, &Object::from([("a".into(), Value::Int(1))]));
+        let mut shard = Shard::new(MergePolicy::default());
+        let refused = shard.apply(LogPosition(0), &first, &Schema::default());
+        let (needed, known) = (schema.version(), 0);
+        assert_eq!(refused, Err(ApplyError::SchemaBehind { position: LogPosition(0), needed, known }));
+        assert_eq!(shard.documents(), 0);
+        assert_eq!(shard.apply(LogPosition(0), &first, &schema), Ok(vec![Outcome::Added]));
+    }
+
+    #[test]
+    fn a_field_of_another_collection_is_refused() {
+        let mut schema = Schema::default();
+        let mut stranger = upsert(&mut schema, &Object::from([("a".into(), Value::Int(1))]));
+        stranger.header.schema_version = 0;
+        let refused = Shard::new(MergePolicy::default()).apply(LogPosition(0), &stranger, &Schema::default());
+        assert_eq!(refused, Err(ApplyError::NoField { position: LogPosition(0), field: FieldId(1) }));
+    }
+
+    /// A field that was registered after a patch was logged stays unknown to it, however late the patch is applied.
+    #[test]
+    fn what_is_registered_later_changes_no_outcome() {
+        let mut schema = Schema::default();
+        let copy = [PatchOperation::Copy { from: vec!["a".into()], path: vec!["b".into()] }];
+        register(&mut schema, &copy);
+        let mut builder = BatchBuilder::default();
+        builder.patch(&schema, "x", &copy, false).expect("its field is registered");
+        let patch = batch(builder, schema.version());
+        let inner = Object::from([("y".into(), Value::Int(1))]);
+        let document = upsert(&mut schema, &Object::from([("a".into(), Value::Object(inner))]));
+        for later in [false, true] {
+            if later {
+                schema.register(&["b".into(), "y".into()]);
+            }
+            let mut shard = Shard::new(MergePolicy::default());
+            assert_eq!(shard.apply(LogPosition(0), &document, &schema), Ok(vec![Outcome::Added]));
+            let unknown = PatchError::UnknownField(vec!["b".into(), "y".into()]);
+            assert_eq!(shard.apply(LogPosition(1), &patch, &schema), Ok(vec![Outcome::Failed(unknown)]));
+        }
+    }
 }

@@ -68,9 +68,18 @@ pub fn apply_within(root: &mut Value, operation: &PatchOperation) -> Result<(), 
 }
 
 fn check_root(root: &Value, path: &[String]) -> Result<(), PatchError> {
-    match (path.is_empty(), root) {
-        (true, Value::Object(_)) | (false, _) => Ok(()),
-        (true, _) => Err(PatchError::Root),
+    if path.is_empty() { check_document(root) } else { Ok(()) }
+}
+
+/// Refuses as a whole document what is no object, or brings an `_id` of its own.
+///
+/// # Errors
+/// It is so.
+pub fn check_document(value: &Value) -> Result<(), PatchError> {
+    match value {
+        Value::Object(object) if object.contains_key("_id") => Err(PatchError::Id),
+        Value::Object(_) => Ok(()),
+        _ => Err(PatchError::Root),
     }
 }
 
@@ -187,6 +196,7 @@ fn remove(root: &mut Value, path: &[String]) -> Result<Value, PatchError> {
 }
 
 fn increment_at(root: &mut Value, path: &[String], by: &Value) -> Result<(), PatchError> {
+    check_depth(path, by)?;
     let sum = match find(root, path) {
         None | Some(Value::Null) => increment_value(&Value::Int(0), by, path)?,
         Some(number) => increment_value(number, by, path)?,

@@ -15,9 +15,9 @@ mod read;
 use thiserror::Error;
 
 use crate::schema::Schema;
-use crate::value::{FieldPath, Object, Value};
+use crate::value::{DEPTH_CEILING, FieldPath, Object, Value};
 
-pub use apply::{apply_all, apply_within, check_depth, find, increment_value};
+pub use apply::{apply_all, apply_within, check_depth, check_document, find, increment_value};
 pub use program::{ProgramError, decode, encode};
 pub use read::{PatchSyntaxError, parse_merge, parse_operations};
 
@@ -121,14 +121,17 @@ pub enum PatchError {
     /// A document is always an object.
     #[error("a document can be replaced by an object only, and never removed or moved")]
     Root,
+    /// A document keeps its `_id`.
+    #[error("the _id of a document never changes")]
+    Id,
     /// A value cannot be moved into itself.
     #[error("{} cannot be moved into itself", FieldPath::from(.0.clone()))]
     IntoItself(Pointer),
     /// The document would be deeper than any may be.
     #[error("{} would be too deep", FieldPath::from(.0.clone()))]
     TooDeep(Pointer),
-    /// The leaf does not know a field yet that a move or copy makes.
-    #[error("the field {} is not known yet; send the patch again", FieldPath::from(.0.clone()))]
+    /// A move or copy would make a field that the collection did not have when the patch was sent.
+    #[error("the collection has no field {} yet; add it to a document, then send the patch again", FieldPath::from(.0.clone()))]
     UnknownField(Pointer),
 }
 
@@ -159,6 +162,7 @@ fn register_copy(schema: &mut Schema, from: &[String], path: &[String]) {
     let Some(source) = schema.find(from) else { return };
     let mut below = Vec::new();
     schema.visit_subtree(source, &mut |field| below.push((schema.path(field).into_keys(), schema.types(field))));
+    below.retain(|(keys, _)| path.len() + keys.len() - from.len() < DEPTH_CEILING);
     for (keys, types) in below {
         let field = keys[from.len()..].iter().fold(target, |parent, key| schema.register_child(parent, key));
         types.iter().for_each(|of| schema.register_type(field, of));

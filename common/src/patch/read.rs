@@ -7,7 +7,7 @@ use thiserror::Error;
 
 use super::{PatchOperation, Pointer};
 use crate::value::path::parse_pointer;
-use crate::value::{Object, Value};
+use crate::value::{DEPTH_CEILING, Object, Value};
 
 /// A patch that is none.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
@@ -80,6 +80,7 @@ fn take_path(object: &mut Object, key: &str) -> Result<Pointer, String> {
     let path = parse_pointer(&take_text(object, key)?).map_err(|error| error.to_string())?;
     match path.first() {
         Some(first) if first == "_id" => Err("the _id of a document never changes".into()),
+        _ if path.len() >= DEPTH_CEILING => Err(format!("{key:?} has more than {DEPTH_CEILING} levels")),
         _ => Ok(path),
     }
 }

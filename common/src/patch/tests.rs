@@ -73,6 +73,8 @@ fn rfc_6902_appendix_a() {
     check(r#"{"a":{"b":1}}"#, r#"[{"op":"remove","path":"/a/b"}]"#, Ok(r#"{"a":{}}"#));
     check(r#"{"a":1}"#, r#"[{"op":"replace","path":"","value":{"b":2}}]"#, Ok(r#"{"b":2}"#));
     check(r#"{"a":1}"#, r#"[{"op":"replace","path":"","value":2}]"#, Err("object only"));
+    check(r#"{"a":1}"#, r#"[{"op":"add","path":"","value":{"_id":"b"}}]"#, Err("_id of a document never changes"));
+    check(r#"{"a":{"_id":1}}"#, r#"[{"op":"copy","from":"/a","path":""}]"#, Err("_id of a document never changes"));
 }
 
 #[test]
@@ -116,7 +118,9 @@ fn rfc_7396_appendix_a() {
 
 #[test]
 fn wrong_patches_say_what_is_wrong() {
+    let deep = format!(r#"[{{"op":"add","path":"{}","value":1}}]"#, "/a".repeat(100_000));
     for (patch, part) in [
+        (deep.as_str(), "more than 256 levels"),
         (r#"{"op":"add"}"#, "a list of operations"),
         (r#"[{"op":"add","path":"/a","value":1},{"op":"add","path":"/a"}]"#, "operation 1: \"value\" is missing"),
         (r#"[{"op":"put","path":"/a"}]"#, "\"put\" is no operation"),

@@ -9,7 +9,7 @@ mod row;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
-use basalt_common::batch::{Action, OperationKind, Operations};
+use basalt_common::batch::{Action, Batch, OperationKind, Operations};
 use basalt_common::columns::TypedColumnsBuilder;
 use basalt_common::id::FieldId;
 use basalt_common::patch::{self, PatchError};
@@ -62,6 +62,7 @@ pub type Versions = BTreeMap<SegmentId, Arc<SegmentVersion>>;
 /// Applies one batch's operations.
 pub struct Applier<'s> {
     schema: &'s Schema,
+    schema_version: u64,
     operations: &'s Operations,
     versions: &'s Versions,
     keys: &'s mut Keys,
@@ -88,18 +89,19 @@ impl<'s> Applier<'s> {
     /// Prepares to apply a batch, whose own segments get the ids `next` and the one after.
     pub fn new(
         schema: &'s Schema,
-        operations: &'s Operations,
+        batch: &'s Batch,
         versions: &'s Versions,
         keys: &'s mut Keys,
         next: SegmentId,
     ) -> Self {
+        let (operations, schema_version) = (&batch.operations, batch.header.schema_version);
         let (upserted, upsert_rows) = upserted_segment(operations, next);
         let made = Segment::new(SegmentId(next.0 + 1), ids_to_make(operations), BTreeMap::new());
         let (upserted, made) = (SegmentVersion::new(upserted), SegmentVersion::new(made));
         keys.add_segment(Arc::clone(upserted.segment()));
         keys.add_segment(Arc::clone(made.segment()));
         let (laid, buried) = (HashMap::new(), BTreeMap::new());
-        Self { schema, operations, versions, keys, upserted, made, upsert_rows, laid, buried }
+        Self { schema, schema_version, operations, versions, keys, upserted, made, upsert_rows, laid, buried }
     }
 
     /// Applies the operations in order.
@@ -149,7 +151,7 @@ impl<'s> Applier<'s> {
 
     /// Patches the document at `address`, or makes it.
     fn patch(&mut self, row: usize, address: Option<Address>) -> Outcome {
-        let mut editor = RowEditor::new(self.schema, |field| self.value(address?, field));
+        let mut editor = RowEditor::new(self.schema, self.schema_version, |field| self.value(address?, field));
         if let Err(error) = run_patch(&mut editor, self.operations, row) {
             return Outcome::Failed(error);
         }

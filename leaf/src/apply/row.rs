@@ -7,7 +7,9 @@
 use std::collections::BTreeMap;
 
 use basalt_common::id::FieldId;
-use basalt_common::patch::{PatchError, PatchOperation, apply_within, check_depth, find, increment_value};
+use basalt_common::patch::{
+    PatchError, PatchOperation, apply_within, check_depth, check_document, find, increment_value,
+};
 use basalt_common::schema::Schema;
 use basalt_common::value::{Object, Value};
 
@@ -21,16 +23,17 @@ enum Place<'p> {
     Unknown,
 }
 
-/// Collects the changes of one row; `read` gives a field as it was.
+/// Collects the changes of one row; `read` gives a field as it was, `version` is the schema's when the batch was logged.
 pub(super) struct RowEditor<'s, R> {
     schema: &'s Schema,
+    version: u64,
     read: R,
     changes: BTreeMap<FieldId, Option<Value>>,
 }
 
 impl<'s, R: Fn(FieldId) -> Option<Value>> RowEditor<'s, R> {
-    pub(super) fn new(schema: &'s Schema, read: R) -> Self {
-        Self { schema, read, changes: BTreeMap::new() }
+    pub(super) fn new(schema: &'s Schema, version: u64, read: R) -> Self {
+        Self { schema, version, read, changes: BTreeMap::new() }
     }
 
     /// The fields to write: their new values, or `None` where they go.
@@ -77,7 +80,9 @@ impl<'s, R: Fn(FieldId) -> Option<Value>> RowEditor<'s, R> {
         match value {
             Value::Object(object) if !object.is_empty() || field == FieldId::ROOT => {
                 for (key, value) in object {
-                    let Some(child) = self.schema.child(field, key) else {
+                    // What was registered after the batch was logged is unknown to it, whenever it is applied.
+                    let known = self.schema.child(field, key).filter(|child| self.schema.since(*child) <= self.version);
+                    let Some(child) = known else {
                         return Err(PatchError::UnknownField(self.schema.path(field).child(key).into_keys()));
                     };
                     self.write(child, value)?;
@@ -139,8 +144,8 @@ impl<'s, R: Fn(FieldId) -> Option<Value>> RowEditor<'s, R> {
     /// Puts a value at a field, in place of what is there.
     pub(super) fn add(&mut self, field: FieldId, value: &Value) -> Result<(), PatchError> {
         self.check_way(field)?;
-        if field == FieldId::ROOT && !matches!(value, Value::Object(_)) {
-            return Err(PatchError::Root);
+        if field == FieldId::ROOT {
+            check_document(value)?;
         }
         check_depth(&self.path(field), value)?;
         self.check_ends(field)?;
@@ -215,7 +220,10 @@ impl<'s, R: Fn(FieldId) -> Option<Value>> RowEditor<'s, R> {
             },
             PatchOperation::Increment { path, by } => match self.place(path)? {
                 Place::Field(field) => self.increment(field, by),
-                Place::Within(array, rest) => self.within(array, &with_path(operation, rest)),
+                Place::Within(array, rest) => {
+                    check_depth(path, by)?;
+                    self.within(array, &with_path(operation, rest))
+                }
                 Place::Unknown => Err(PatchError::UnknownField(path.clone())),
             },
             PatchOperation::Move { from, path } if from == path => self.found(from).map(drop),

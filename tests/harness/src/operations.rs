@@ -170,7 +170,7 @@ impl Operations {
     }
 
     fn patch_operation(&mut self) -> PatchOperation {
-        let path = self.path();
+        let path = if self.random.chance(1, 40) { Vec::new() } else { self.path() };
         match self.random.below(16) {
             0..=4 => PatchOperation::Add { path, value: self.value(2) },
             5 => PatchOperation::Replace { path, value: self.value(2) },
