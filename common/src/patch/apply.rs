@@ -113,15 +113,17 @@ fn find_mut<'v>(root: &'v mut Value, path: &[String]) -> Result<&'v mut Value, P
     for key in path {
         value = match value {
             Value::Object(object) => object.get_mut(key).ok_or_else(|| PatchError::Missing(path.to_vec()))?,
-            Value::Array(elements) => {
-                let length = elements.len();
-                let element = index_of(key).and_then(|index| elements.get_mut(index));
-                element.ok_or_else(|| PatchError::Index { path: path.to_vec(), length })?
-            }
+            Value::Array(elements) => element_mut(elements, key, path)?,
             other => return Err(through(path, other)),
         };
     }
     Ok(value)
+}
+
+fn element_mut<'v>(elements: &'v mut [Value], key: &str, path: &[String]) -> Result<&'v mut Value, PatchError> {
+    let length = elements.len();
+    let element = index_of(key).and_then(|index| elements.get_mut(index));
+    element.ok_or_else(|| PatchError::Index { path: path.to_vec(), length })
 }
 
 fn through(path: &[String], value: &Value) -> PatchError {
@@ -140,11 +142,7 @@ fn container<'v>(root: &'v mut Value, path: &[String]) -> Result<&'v mut Value, 
                 }
                 object.entry(key.clone()).or_insert_with(|| Value::Object(BTreeMap::new()))
             }
-            Value::Array(elements) => {
-                let length = elements.len();
-                let element = index_of(key).and_then(|index| elements.get_mut(index));
-                element.ok_or_else(|| PatchError::Index { path: path.to_vec(), length })?
-            }
+            Value::Array(elements) => element_mut(elements, key, path)?,
             other => return Err(through(path, other)),
         };
     }
