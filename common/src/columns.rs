@@ -22,7 +22,7 @@ use datafusion::arrow::datatypes::{
     DataType, Date32Type, Float64Type, Int64Type, Time64MicrosecondType, TimeUnit, TimestampMicrosecondType,
 };
 
-use crate::value::{Type, TypeSet, Value, codec};
+use crate::value::{Type, Value, codec};
 
 /// The Arrow type in which values of a type are kept. Types whose Arrow form depends on all their values (decimals with
 /// their scale, arrays with their elements) are kept encoded, value by value.
@@ -74,11 +74,6 @@ impl TypedColumns {
     /// The columns, ascending by type.
     pub fn columns(&self) -> &[(Type, ArrayRef)] {
         &self.columns
-    }
-
-    /// The types that have a column.
-    pub fn types(&self) -> TypeSet {
-        self.columns.iter().map(|(of, _)| *of).collect()
     }
 
     /// The type of the value at `row`, or `None` where it is absent.

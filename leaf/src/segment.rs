@@ -183,9 +183,4 @@ impl SegmentVersion {
     pub fn overlay_bytes(&self) -> usize {
         self.overlays.values().map(|overlay| overlay.bytes()).sum()
     }
-
-    /// How many runs the overlays have, all fields together.
-    pub fn overlay_runs(&self) -> usize {
-        self.overlays.values().map(|overlay| overlay.runs()).sum()
-    }
 }

@@ -13,7 +13,7 @@ mod tasks;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use basalt_common::scan::{RemotePlanExec, ScanCodec, ScanContext, ShardScanExec};
+use basalt_common::scan::{RemotePlanExec, ScanContext, ShardScanExec};
 use datafusion::catalog::Session;
 use datafusion::common::Result;
 use datafusion::common::tree_node::{Transformed, TransformedResult, TreeNode, TreeNodeRecursion};
@@ -23,7 +23,6 @@ use datafusion::logical_expr::LogicalPlan;
 use datafusion::physical_plan::coalesce_partitions::CoalescePartitionsExec;
 use datafusion::physical_plan::{ExecutionPlan, ExecutionPlanProperties};
 use datafusion::physical_planner::{DefaultPhysicalPlanner, PhysicalPlanner};
-use datafusion_proto::bytes::physical_plan_to_bytes_with_extension_codec;
 use url::Url;
 
 pub(crate) use explain::ExplainPlanner;
@@ -74,15 +73,17 @@ fn is_here(session: &dyn Session, node: &Url) -> bool {
 
 /// Sends the plan to its one owner; one that writes, or holds what cannot be sent, runs here and streams what it reads.
 fn whole(plan: Arc<dyn ExecutionPlan>, owner: &Url) -> Result<Arc<dyn ExecutionPlan>> {
-    let writes = plan.exists(|node| Ok(node.is::<DataSinkExec>()))?;
-    if writes || physical_plan_to_bytes_with_extension_codec(Arc::clone(&plan), &ScanCodec).is_err() {
+    if plan.exists(|node| Ok(node.is::<DataSinkExec>()))? {
         return Ok(plan);
     }
-    let plan = match plan.output_partitioning().partition_count() {
-        1 => plan,
-        _ => Arc::new(CoalescePartitionsExec::new(plan)),
+    let merged: Arc<dyn ExecutionPlan> = match plan.output_partitioning().partition_count() {
+        1 => Arc::clone(&plan),
+        _ => Arc::new(CoalescePartitionsExec::new(Arc::clone(&plan))),
     };
-    Ok(Arc::new(RemotePlanExec::try_new(plan, owner.clone())?))
+    Ok(match RemotePlanExec::try_new(merged, owner.clone()) {
+        Ok(remote) => Arc::new(remote),
+        Err(_) => plan,
+    })
 }
 
 fn name_tasks(plan: Arc<dyn ExecutionPlan>, owners: Arc<[Url]>) -> Result<Arc<dyn ExecutionPlan>> {

@@ -19,7 +19,7 @@ use datafusion::physical_plan::{DisplayAs, DisplayFormatType, ExecutionPlan, Pla
 use futures::{StreamExt, TryStreamExt};
 use url::Url;
 
-use super::remote::open_remote;
+use super::remote::{encode, open_remote};
 use super::{ScanContext, ShardPlace, ShardScan};
 
 /// How a collection's rows are laid over its shards: by the hash of one column.
@@ -168,8 +168,8 @@ impl ShardScanExec {
                 self.collection
             );
         }
-        let single = Arc::new(self.over(Arc::from([place.clone()]), 1));
-        open_remote(single, place.node.clone(), node.channels.clone())
+        let single: Arc<dyn ExecutionPlan> = Arc::new(self.over(Arc::from([place.clone()]), 1));
+        Ok(open_remote(self.schema(), encode(&single)?, place.node.clone(), node.channels.clone()))
     }
 }
 

@@ -7,6 +7,8 @@
 use std::fmt;
 use std::sync::Arc;
 
+use bytes::Bytes;
+use datafusion::arrow::datatypes::SchemaRef;
 use datafusion::common::tree_node::TreeNodeRecursion;
 use datafusion::common::{Result, internal_err};
 use datafusion::execution::{SendableRecordBatchStream, TaskContext};
@@ -25,6 +27,7 @@ use crate::wire::Channels;
 #[derive(Debug)]
 pub struct RemotePlanExec {
     plan: Arc<dyn ExecutionPlan>,
+    encoded: Bytes,
     node: Url,
     properties: Arc<PlanProperties>,
 }
@@ -33,7 +36,8 @@ impl RemotePlanExec {
     /// Wraps a plan that has one output partition.
     ///
     /// # Errors
-    /// The plan has several partitions: merging them is the planner's choice, not this node's.
+    /// The plan has several partitions (merging them is the planner's choice, not this node's), or holds an operator that
+    /// cannot be sent.
     pub fn try_new(plan: Arc<dyn ExecutionPlan>, node: Url) -> Result<Self> {
         if plan.output_partitioning().partition_count() != 1 {
             return internal_err!("a remote plan has one partition, not {}", plan.output_partitioning());
@@ -48,12 +52,8 @@ impl RemotePlanExec {
             EmissionType::Incremental,
             Boundedness::Bounded,
         ));
-        Ok(Self { plan, node, properties })
-    }
-
-    /// The plan that runs remotely.
-    pub fn plan(&self) -> &Arc<dyn ExecutionPlan> {
-        &self.plan
+        let encoded = encode(&plan)?;
+        Ok(Self { plan, encoded, node, properties })
     }
 }
 
@@ -97,18 +97,22 @@ impl ExecutionPlan for RemotePlanExec {
         let Some(node) = context.session_config().get_extension::<ScanContext>() else {
             return internal_err!("a remote plan needs a ScanContext in its session");
         };
-        open_remote(Arc::clone(&self.plan), self.node.clone(), node.channels.clone())
+        Ok(open_remote(self.plan.schema(), self.encoded.clone(), self.node.clone(), node.channels.clone()))
     }
 }
 
-/// Streams a plan's rows from `node`; connecting and sending happen at the first poll.
+/// A plan's bytes, as a leaf reads them.
+pub(super) fn encode(plan: &Arc<dyn ExecutionPlan>) -> Result<Bytes> {
+    physical_plan_to_bytes_with_extension_codec(Arc::clone(plan), &ScanCodec)
+}
+
+/// Streams the rows of an encoded plan from `node`; connecting and sending happen at the first poll.
 pub(super) fn open_remote(
-    plan: Arc<dyn ExecutionPlan>,
+    schema: SchemaRef,
+    encoded: Bytes,
     node: Url,
     channels: Channels,
-) -> Result<SendableRecordBatchStream> {
-    let schema = plan.schema();
-    let encoded = physical_plan_to_bytes_with_extension_codec(plan, &ScanCodec)?;
+) -> SendableRecordBatchStream {
     let rows = futures::stream::once(async move { channels.run(&node, encoded).await }).try_flatten();
-    Ok(Box::pin(RecordBatchStreamAdapter::new(schema, rows)))
+    Box::pin(RecordBatchStreamAdapter::new(schema, rows))
 }
