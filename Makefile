@@ -1,9 +1,8 @@
 # What a contributor and CI run. Everything uses cargo's dev profile: one profile, so nothing is built twice.
 .PHONY: run test build lint bench prepare
 
-run: build              ## build, then run a first query
-	target/debug/basalt version
-	target/debug/basalt sql -c "SELECT 'hello' AS greeting, now() AS at"
+run: build              ## build, then a server with a stream flowing in
+	scripts/run
 
 test: prepare lint build  ## everything CI checks
 	cargo test --workspace --no-fail-fast

@@ -1,14 +1,16 @@
 //! The `basalt` command: loads arguments, wires the roles, runs.
 
+mod client;
+mod generate;
+mod sql;
+mod start;
+mod stream;
+
 use std::io::Write;
-use std::sync::Arc;
+use std::process::ExitCode;
 
 use anyhow::Result;
-use basalt_aggregator::session::Sessions;
-use basalt_common::scan::ScanContext;
-use basalt_common::wire::Channels;
 use clap::{Parser, Subcommand};
-use datafusion::arrow::util::pretty::pretty_format_batches;
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
@@ -23,34 +25,32 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Command {
-    /// Runs SQL in this process.
-    Sql {
-        /// The statement to run.
-        #[arg(short = 'c', long = "command", value_name = "SQL")]
-        sql: String,
-    },
+    /// Runs all roles in this process.
+    Start(start::StartArguments),
+    /// Asks a server in SQL.
+    Sql(sql::SqlArguments),
+    /// Sends an endless stream of made documents, updates, patches and deletes to a server.
+    Generate(stream::GenerateArguments),
     /// Prints the versions of this program and of the libraries that matter to its operators.
     Version,
 }
 
 #[tokio::main]
-async fn main() -> Result<()> {
-    match Arguments::parse().command {
-        Command::Sql { sql } => run_sql(&sql).await,
+async fn main() -> ExitCode {
+    let done = match Arguments::parse().command {
+        Command::Start(arguments) => start::start(arguments).await,
+        Command::Sql(arguments) => sql::run(arguments).await,
+        Command::Generate(arguments) => stream::generate(arguments).await,
         Command::Version => print_versions(),
-    }
-}
-
-async fn run_sql(sql: &str) -> Result<()> {
-    let sessions = Sessions {
-        leaves: Arc::from([]),
-        scan: Arc::new(ScanContext { local: None, channels: Channels::default() }),
-        runtime: Arc::default(),
-        parallelism: std::thread::available_parallelism()?.get(),
     };
-    let batches = sessions.session()?.sql(sql).await?.collect().await?;
-    writeln!(std::io::stdout(), "{}", pretty_format_batches(&batches)?)?;
-    Ok(())
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            // Where there is no standard error there is nobody to tell.
+            let _ = writeln!(std::io::stderr(), "error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
 }
 
 fn print_versions() -> Result<()> {

@@ -118,9 +118,14 @@ fn stages_name_no_later_stage() {
 
 /// Whether a line of code or documentation names a stage of its own crate, alone or in a list of imports.
 fn names_stage(line: &str, stage: &str) -> bool {
+    let is_word = |letter: char| letter.is_alphanumeric() || letter == '_';
     let listed = line.split("crate::{").nth(1).unwrap_or_default();
-    let words = listed.split(|letter: char| !letter.is_alphanumeric() && letter != '_');
-    line.contains(&format!("crate::{stage}")) || words.into_iter().any(|word| word == stage)
+    let mut words = listed.split(|letter: char| !is_word(letter));
+    let named = line.match_indices("crate::").any(|(at, found)| {
+        let rest = &line[at + found.len()..];
+        rest.strip_prefix(stage).is_some_and(|behind| !behind.starts_with(is_word))
+    });
+    named || words.any(|word| word == stage)
 }
 
 fn forbidden(name: &str) -> bool {
@@ -166,6 +171,6 @@ fn the_checks_can_fail() {
     assert!(forbidden("string_utils") && forbidden("log_v2") && forbidden(&snake("SegmentManager")));
     assert!(!forbidden("segment") && !forbidden(&snake("MergeOperation")));
     assert!(names_stage("use crate::serve::X;", "serve") && names_stage("use crate::{keys::K, serve::X};", "serve"));
-    assert!(!names_stage("use crate::keys::served;", "serve"));
+    assert!(!names_stage("use crate::keys::served;", "serve") && !names_stage("use crate::served::S;", "serve"));
     assert!(stages(&root().join("leaf/src/lib.rs")).contains(&"serve".to_string()));
 }

@@ -5,7 +5,7 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use basalt_common::scan::{ShardPlace, ShardScanExec};
+use basalt_common::scan::{ScanColumn, ScanTarget, ShardPlace, ShardScanExec};
 use datafusion::arrow::datatypes::SchemaRef;
 use datafusion::catalog::{Session, TableProvider};
 use datafusion::error::Result;
@@ -15,10 +15,12 @@ use datafusion::physical_plan::ExecutionPlan;
 /// One collection as planning needs it.
 #[derive(Debug, Clone)]
 pub struct Collection {
-    /// Its name, with its workspace.
-    pub name: Arc<str>,
+    /// The query, the collection, and what the answer must have passed.
+    pub target: Arc<ScanTarget>,
     /// All its columns.
     pub schema: SchemaRef,
+    /// Where each column comes from.
+    pub columns: Arc<[ScanColumn]>,
     /// Its shards in order, each with the leaf that owns it.
     pub places: Arc<[ShardPlace]>,
     /// The column whose hash chooses a row's shard.
@@ -44,12 +46,15 @@ impl TableProvider for Collection {
         _filters: &[Expr],
         limit: Option<usize>,
     ) -> Result<Arc<dyn ExecutionPlan>> {
-        let schema = match projection {
-            Some(columns) => Arc::new(self.schema.project(columns)?),
-            None => Arc::clone(&self.schema),
+        let (schema, columns) = match projection {
+            Some(wanted) => {
+                let columns = wanted.iter().map(|column| self.columns[*column].clone()).collect();
+                (Arc::new(self.schema.project(wanted)?), columns)
+            }
+            None => (Arc::clone(&self.schema), Arc::clone(&self.columns)),
         };
         let key = self.shard_key.as_ref().and_then(|name| schema.index_of(name).ok());
-        let scan = ShardScanExec::new(Arc::clone(&self.name), schema, Arc::clone(&self.places));
+        let scan = ShardScanExec::new(Arc::clone(&self.target), schema, columns, Arc::clone(&self.places));
         Ok(Arc::new(scan.with_key(key).with_rows(self.rows).with_limit(limit)))
     }
 }

@@ -51,8 +51,9 @@ impl Sessions {
     }
 
     fn builder(&self) -> Result<SessionStateBuilder> {
-        SessionStateBuilder::new()
-            .with_default_features()
+        let mut builder = SessionStateBuilder::new().with_default_features();
+        builder.scalar_functions().get_or_insert_default().extend(basalt_common::functions::all());
+        builder
             .with_config(self.config())
             .with_runtime_env(Arc::clone(&self.runtime))
             .with_analyzer_rule(Arc::new(NameSubqueries))
@@ -75,6 +76,9 @@ impl Sessions {
             // Shards are the partitions; dealing rows out in turn would undo their layout.
             .with_round_robin_repartition(false)
             .with_information_schema(true);
+        // Names of fields are as documents have them, and errors say where they are.
+        config.options_mut().sql_parser.enable_ident_normalization = false;
+        config.options_mut().sql_parser.collect_spans = true;
         config.set_extension(Arc::clone(&self.scan));
         config
     }

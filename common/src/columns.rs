@@ -97,6 +97,20 @@ impl TypedColumns {
         }
     }
 
+    /// The rows from `start` on, without a copy.
+    ///
+    /// # Panics
+    /// There are fewer than `start + length`.
+    pub fn slice(&self, start: usize, length: usize) -> Self {
+        let sliced = self.columns.iter().map(|(of, column)| (*of, column.slice(start, length)));
+        Self { rows: length, columns: sliced.filter(|(_, column)| column.null_count() < length).collect() }
+    }
+
+    /// The column of a type, if any row has a value of it.
+    pub fn column(&self, of: Type) -> Option<&ArrayRef> {
+        self.columns.iter().find(|(own, _)| *own == of).map(|(_, column)| column)
+    }
+
     /// Parts one below the other. A part without columns stands for that many absent rows.
     pub fn concat(parts: &[Self]) -> Self {
         let mut types: Vec<Type> = parts.iter().flat_map(|part| part.columns.iter().map(|(of, _)| *of)).collect();
@@ -117,8 +131,7 @@ impl TypedColumns {
     }
 
     fn column_or_nulls(&self, of: Type) -> ArrayRef {
-        let found = self.columns.iter().find(|(own, _)| *own == of);
-        found.map_or_else(|| new_null_array(&storage_type(of), self.rows), |(_, column)| Arc::clone(column))
+        self.column(of).map_or_else(|| new_null_array(&storage_type(of), self.rows), Arc::clone)
     }
 
     /// Bytes of memory that the values take.

@@ -5,15 +5,21 @@
 //!
 //! ```text
 //! client ──JSON──▶ value ──schema──▶ batch ──▶ log ──▶ leaf   (what is stored, from bytes to the shard log and back)
+//!                          ▲ catalog: collections and their fields, one order of changes
+//! aggregator ──calls──▶ tailer, leaf      (writes, keys, fences)
 //! aggregator ──ShardScanExec──▶ leaf      (scan: the leaf side of a table, as a plan node that crosses processes)
 //!            ──encoded plan───▶           (wire: channels between nodes, fragments and their streams)
 //! ```
 
 pub mod clock;
+pub mod failure;
 pub mod id;
 pub mod position;
 pub mod random;
 pub mod routing;
+
+pub mod placement;
+
 pub mod value;
 
 pub mod columns;
@@ -21,9 +27,19 @@ pub mod schema;
 
 pub mod patch;
 
+pub mod sql_type;
+
+pub mod functions;
+
 pub mod batch;
 
 pub mod log;
+
+pub mod catalog;
+
+pub mod fence;
+
+pub mod calls;
 
 pub mod wire;
 

@@ -25,8 +25,20 @@ pub mod merge;
 
 pub mod shard;
 
+pub mod requests;
+
+pub mod replica;
+
+pub mod served;
+
+pub mod pins;
+
+pub mod arrow;
+
 pub mod counters;
 
 pub mod shards;
+
+pub mod pipeline;
 
 pub mod serve;

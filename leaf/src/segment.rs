@@ -10,9 +10,10 @@ use std::sync::Arc;
 use basalt_common::columns::TypedColumns;
 use basalt_common::id::FieldId;
 use basalt_common::schema::Schema;
-use basalt_common::value::Value;
 use basalt_common::value::flatten::unflatten;
-use datafusion::arrow::array::{Array, StringArray, UInt32Array};
+use basalt_common::value::{FieldPath, Value};
+use datafusion::arrow::array::{Array, ArrayRef, StringArray, UInt32Array};
+use datafusion::arrow::compute::take;
 use roaring::RoaringBitmap;
 
 use crate::overlay::{Overlay, Run, WrittenBytes};
@@ -38,6 +39,7 @@ pub struct Segment {
     /// INVARIANT: each of as many rows as there are ids; checked in [`Segment::new`].
     fields: BTreeMap<FieldId, TypedColumns>,
     column_bytes_max: usize,
+    bytes: usize,
 }
 
 impl Segment {
@@ -49,9 +51,9 @@ impl Segment {
         for (field, columns) in &fields {
             assert_eq!(columns.rows(), ids.len(), "field {field:?} has another number of rows than its segment");
         }
-        let ids_bytes = ids.value_data().len();
-        let column_bytes_max = fields.values().map(TypedColumns::bytes).chain([ids_bytes]).max().unwrap_or_default();
-        Self { id, ids, fields, column_bytes_max }
+        let sizes: Vec<usize> = fields.values().map(TypedColumns::bytes).chain([ids.value_data().len()]).collect();
+        let (column_bytes_max, bytes) = (sizes.iter().copied().max().unwrap_or_default(), sizes.iter().sum());
+        Self { id, ids, fields, column_bytes_max, bytes }
     }
 
     /// Its number.
@@ -133,6 +135,11 @@ impl SegmentVersion {
         self.segment.fields.keys().chain(overlaid).copied()
     }
 
+    /// Whether any row may have a value of the field.
+    pub fn has(&self, field: FieldId) -> bool {
+        self.segment.fields.contains_key(&field) || self.overlays.contains_key(&field)
+    }
+
     /// The value of a field of a document, or `None` where it is absent.
     pub fn value(&self, row: u32, field: FieldId) -> Option<Value> {
         match self.overlays.get(&field).and_then(|overlay| overlay.value(row)) {
@@ -153,18 +160,55 @@ impl SegmentVersion {
         Value::Object(unflatten(leaves).expect("no field of a document leads through another's value"))
     }
 
+    /// The values of some paths of a document, nested as it is.
+    pub fn fields_of(&self, row: u32, paths: &[FieldPath], schema: &Schema) -> Value {
+        let mut leaves = BTreeMap::new();
+        for field in paths.iter().filter_map(|path| schema.find(path.keys())) {
+            schema.visit_subtree(field, &mut |below| {
+                if let Some(value) = self.value(row, below) {
+                    leaves.insert(below, (schema.path(below), value));
+                }
+            });
+        }
+        Value::Object(unflatten(leaves.into_values()).expect("no field of a document leads through another's value"))
+    }
+
+    /// Adds to `counts` how many values of each field and type there are, about: dead rows are taken off in proportion.
+    pub fn count_fields(&self, counts: &mut BTreeMap<(u32, u8), u64>) {
+        let (live, rows) = (self.live_rows() as u64, self.segment.rows().max(1) as u64);
+        for (field, columns) in &self.segment.fields {
+            for (of, column) in columns.columns() {
+                let there = (column.len() - column.null_count()) as u64;
+                *counts.entry((field.0, of.code())).or_default() += there * live / rows;
+            }
+        }
+    }
+
+    /// Bytes of memory that the segment and what is laid over it take.
+    pub fn bytes(&self) -> usize {
+        self.segment.bytes + self.overlay_bytes()
+    }
+
     /// The rows that live, ascending.
     pub fn live(&self) -> UInt32Array {
         let rows = u32::try_from(self.segment.rows()).expect("a segment has fewer rows than 2^32");
-        (0..rows).filter(|row| self.is_live(*row)).map(Some).collect()
+        match self.tombstones.is_empty() {
+            true => UInt32Array::from_iter_values(0..rows),
+            false => UInt32Array::from_iter_values((0..rows).filter(|row| self.is_live(*row))),
+        }
     }
 
-    /// A field's values in the given rows, overlay laid over.
+    /// A field's values in the given rows (ascending), overlay laid over.
     pub fn column(&self, field: FieldId, rows: &UInt32Array) -> TypedColumns {
         let base = self.segment.fields.get(&field);
         match (base, self.overlays.get(&field)) {
             (None, None) => TypedColumns::absent(rows.len()),
-            (Some(base), None) => base.take(rows),
+            (Some(base), None) => match (rows.values().first(), rows.values().last()) {
+                (Some(first), Some(last)) if (last - first) as usize + 1 == rows.len() => {
+                    base.slice(*first as usize, rows.len())
+                }
+                _ => base.take(rows),
+            },
             (base, Some(overlay)) => {
                 let absent;
                 let base = match base {
@@ -176,6 +220,17 @@ impl SegmentVersion {
                 };
                 overlay.lay_over(base, rows)
             }
+        }
+    }
+
+    /// The `_id`s of the given rows (ascending).
+    pub fn ids(&self, rows: &UInt32Array) -> ArrayRef {
+        let ids = &self.segment.ids;
+        match (rows.values().first(), rows.values().last()) {
+            (Some(first), Some(last)) if (last - first) as usize + 1 == rows.len() => {
+                Arc::new(ids.slice(*first as usize, rows.len()))
+            }
+            _ => take(ids, rows, None).expect("the rows are rows of the segment"),
         }
     }
 

@@ -10,7 +10,7 @@ use basalt_common::batch::Batch;
 use basalt_common::id::FieldId;
 use basalt_common::position::LogPosition;
 use basalt_common::schema::Schema;
-use basalt_common::value::Value;
+use basalt_common::value::{FieldPath, Value};
 
 use thiserror::Error;
 
@@ -142,10 +142,23 @@ impl Shard {
             version_mut(&mut self.versions, segment).bury(rows);
         }
         self.merge_segments();
+        self.publish(position);
+        Ok(outcomes)
+    }
+
+    /// Passes a batch that changes nothing.
+    ///
+    /// # Panics
+    /// `position` is not behind the last one applied.
+    pub fn skip(&mut self, position: LogPosition) {
+        assert!(self.applied.is_none_or(|applied| applied < position), "batches apply in the order of the log");
+        self.publish(position);
+    }
+
+    fn publish(&mut self, position: LogPosition) {
         self.applied = Some(position);
         let segments = self.versions.values().cloned().collect();
         self.newest.publish(Snapshot { position: self.applied, segments });
-        Ok(outcomes)
     }
 
     /// Merges segments until the policy is content.
@@ -189,6 +202,12 @@ impl Shard {
     pub fn document(&self, id: &str, schema: &Schema) -> Option<Value> {
         let address = self.keys.get(id)?;
         Some(self.versions[&address.segment].document(address.row, schema))
+    }
+
+    /// Some fields of the document with this `_id`, nested as it is; each is left out where it is absent.
+    pub fn fields(&self, id: &str, fields: &[FieldPath], schema: &Schema) -> Option<Value> {
+        let address = self.keys.get(id)?;
+        Some(self.versions[&address.segment].fields_of(address.row, fields, schema))
     }
 
     /// How many documents there are.

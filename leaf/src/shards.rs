@@ -1,97 +1,258 @@
-//! The shards that this leaf holds, in memory.
+//! The shards of this leaf, for scans and for calls.
 //!
-//! In: batches per shard. Out: [`ShardReader`]: the columns a scan asks for, found by name.
+//! In: scans, keys and positions, from aggregators. Out: rows of one snapshot a query and shard; documents; outcomes. Which
+//! shards are here is the pipeline's affair.
 
 use std::collections::HashMap;
+use std::fmt;
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError, RwLock};
+use std::time::Duration;
 
+use async_trait::async_trait;
+use basalt_common::calls::{DocumentsRequest, LeafCalls, Outcomes, QueryId, ShardStatus};
+use basalt_common::catalog::Catalog;
+use basalt_common::clock::Clock;
+use basalt_common::failure::{Failure, FailureKind};
+use basalt_common::id::{CollectionId, ShardId};
+use basalt_common::position::LogPosition;
 use basalt_common::scan::{ShardReader, ShardScan};
-use datafusion::arrow::array::{RecordBatch, RecordBatchOptions};
-use datafusion::arrow::datatypes::SchemaRef;
-use datafusion::common::{Result, exec_err};
+use basalt_common::schema::Schema;
+use basalt_common::value::json_write::{JsonStyle, write_json};
+use basalt_common::value::{Object, Value};
+use datafusion::arrow::array::{RecordBatch, RecordBatchOptions, UInt32Array};
+use datafusion::common::{DataFusionError, Result};
 use datafusion::execution::{SendableRecordBatchStream, TaskContext};
 use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
+use futures::{Stream, StreamExt, TryStreamExt};
+use tokio::sync::watch;
 
+use crate::arrow::Rows;
 use crate::counters::Counters;
+use crate::pins::{Pins, RowsScanned};
+use crate::served::Served;
+use crate::shard::Snapshot;
 
-/// A collection's name and a shard's number.
-type ShardName = (Arc<str>, u32);
+/// Rows of one batch of a scan: DataFusion's own size.
+const BATCH_ROWS: usize = 8192;
 
-/// Shards by collection and number; each a list of batches of one schema.
-#[derive(Debug, Default)]
+/// How long a scan waits for the position of a fence; the query's own time limit is shorter, or ends it anyway.
+const FENCE_PATIENCE: Duration = Duration::from_secs(600);
+
+/// How long a shard that belongs here may take to be opened: the catalog knows a new collection before its leaves do.
+const OPEN_PATIENCE: Duration = Duration::from_secs(10);
+
+/// Which shards belong to a leaf.
+pub type Owns = Arc<dyn Fn(ShardId) -> bool + Send + Sync>;
+
+/// Shards by name. Clones share them.
+#[derive(Clone)]
 pub struct Shards {
-    held: RwLock<HashMap<ShardName, Arc<[RecordBatch]>>>,
+    catalog: Arc<dyn Catalog>,
+    owns: Owns,
+    served: Arc<RwLock<HashMap<ShardId, Arc<Served>>>>,
+    added: watch::Sender<()>,
+    pins: Pins,
     counters: Arc<Counters>,
 }
 
+impl fmt::Debug for Shards {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Shards").field("served", &self.served).finish_non_exhaustive()
+    }
+}
+
 impl Shards {
-    /// Makes an empty leaf's shards, which count into `counters`.
-    pub fn new(counters: Arc<Counters>) -> Self {
-        Self { held: RwLock::default(), counters }
+    /// Makes a leaf without shards.
+    pub fn new(catalog: Arc<dyn Catalog>, owns: Owns, clock: Arc<dyn Clock>, counters: Arc<Counters>) -> Self {
+        let (served, added) = (Arc::default(), watch::Sender::default());
+        Self { catalog, owns, served, added, pins: Pins::new(clock), counters }
     }
 
-    /// Takes a shard, in place of what it held before.
-    pub fn put(&self, collection: &str, shard: u32, batches: Vec<RecordBatch>) {
-        let mut held = self.held.write().unwrap_or_else(PoisonError::into_inner);
-        held.insert((collection.into(), shard), batches.into());
+    /// Whether a shard belongs here.
+    pub fn owns(&self, shard: ShardId) -> bool {
+        (self.owns)(shard)
+    }
+
+    /// Serves a shard from now on.
+    pub fn add(&self, shard: Arc<Served>) {
+        self.served.write().unwrap_or_else(PoisonError::into_inner).insert(shard.id(), shard);
+        self.added.send_replace(());
+    }
+
+    /// Serves a shard no longer.
+    pub fn remove(&self, shard: ShardId) {
+        self.served.write().unwrap_or_else(PoisonError::into_inner).remove(&shard);
+    }
+
+    /// The shard, if it is here.
+    pub fn find(&self, shard: ShardId) -> Option<Arc<Served>> {
+        self.served.read().unwrap_or_else(PoisonError::into_inner).get(&shard).cloned()
+    }
+
+    /// All shards that are here.
+    pub fn all(&self) -> Vec<Arc<Served>> {
+        self.served.read().unwrap_or_else(PoisonError::into_inner).values().cloned().collect()
+    }
+
+    fn schema(&self, collection: CollectionId) -> Arc<Schema> {
+        let state = self.catalog.state();
+        state.collection(collection).map(|collection| Arc::clone(&collection.schema)).unwrap_or_default()
+    }
+
+    /// The shard; one that belongs here and is about to be opened is waited for.
+    async fn served(&self, shard: ShardId) -> Result<Arc<Served>, Failure> {
+        let mut added = self.added.subscribe();
+        let opened = async {
+            loop {
+                added.borrow_and_update();
+                if let Some(served) = self.find(shard) {
+                    return Some(served);
+                }
+                let expected = self.owns(shard) && self.catalog.state().collection(shard.collection).is_some();
+                if !expected || added.changed().await.is_err() {
+                    return None;
+                }
+            }
+        };
+        let found = tokio::time::timeout(OPEN_PATIENCE, opened).await.unwrap_or_default();
+        found.ok_or_else(|| Failure::new(FailureKind::Unavailable, format!("shard {shard} is not on this leaf")))
     }
 }
 
 impl ShardReader for Shards {
     fn open(&self, scan: &ShardScan, _context: &Arc<TaskContext>) -> Result<Option<SendableRecordBatchStream>> {
-        let key = (Arc::clone(&scan.collection), scan.shard);
-        let Some(batches) = self.held.read().unwrap_or_else(PoisonError::into_inner).get(&key).cloned() else {
-            return Ok(None);
+        let Some(shard) = scan.shard_id().filter(|shard| self.owns(*shard)) else { return Ok(None) };
+        let query = scan.target.query;
+        let schema = self.schema(shard.collection);
+        let reader = Reader { scan: scan.clone(), schema, counters: Arc::clone(&self.counters) };
+        let rows = match (scan.after(), self.find(shard)) {
+            // Pinned here, not at the first poll: all scans of a plan then start from one moment.
+            (None, Some(served)) => {
+                let (snapshot, scanned) = self.pins.pin(query, shard, || served.pin());
+                reader.read(snapshot, scanned).boxed()
+            }
+            (after, _) => {
+                let shards = self.clone();
+                let opened = async move {
+                    let (snapshot, scanned) = shards.pin_behind(query, shard, after).await?;
+                    Ok::<_, DataFusionError>(reader.read(snapshot, scanned))
+                };
+                futures::stream::once(opened).try_flatten().boxed()
+            }
         };
-        let schema = Arc::clone(&scan.schema);
-        let counters = Arc::clone(&self.counters);
-        let mut left = scan.limit.unwrap_or(usize::MAX);
-        let rows = (0..batches.len()).filter_map(move |index| {
-            let batch = &batches[index];
-            let taken = batch.slice(0, batch.num_rows().min(left));
-            left -= taken.num_rows();
-            counters.add_rows_scanned(taken.num_rows());
-            (taken.num_rows() > 0).then(|| select(&taken, &schema))
+        Ok(Some(Box::pin(RecordBatchStreamAdapter::new(Arc::clone(&scan.schema), rows))))
+    }
+}
+
+impl Shards {
+    /// Pins a snapshot once the shard is open and has passed a position.
+    async fn pin_behind(
+        &self,
+        query: QueryId,
+        shard: ShardId,
+        after: Option<LogPosition>,
+    ) -> Result<(Arc<Snapshot>, RowsScanned)> {
+        let failed = |failure| DataFusionError::External(Box::new(failure));
+        let served = self.served(shard).await.map_err(failed)?;
+        if let Some(position) = after {
+            served.wait_for(position, FENCE_PATIENCE).await.map_err(failed)?;
+        }
+        Ok(self.pins.pin(query, shard, || served.pin()))
+    }
+}
+
+/// Reads a snapshot's rows for one scan.
+struct Reader {
+    scan: ShardScan,
+    schema: Arc<Schema>,
+    counters: Arc<Counters>,
+}
+
+impl Reader {
+    fn read(
+        self,
+        snapshot: Arc<Snapshot>,
+        scanned: RowsScanned,
+    ) -> impl Stream<Item = Result<RecordBatch>> + Send + 'static {
+        let mut segment = 0;
+        let mut live: Option<UInt32Array> = None;
+        let mut start = 0;
+        let mut left = self.scan.limit.unwrap_or(usize::MAX);
+        let batches = std::iter::from_fn(move || {
+            loop {
+                let version = snapshot.segments().get(segment)?;
+                let rows = live.get_or_insert_with(|| version.live());
+                let count = (rows.len() - start).min(BATCH_ROWS).min(left);
+                if left == 0 {
+                    return None;
+                }
+                if count == 0 {
+                    (segment, live, start) = (segment + 1, None, 0);
+                    continue;
+                }
+                let chunk = rows.slice(start, count);
+                start += count;
+                left -= count;
+                self.counters.add_rows_scanned(count);
+                scanned.fetch_add(count as u64, Ordering::Relaxed);
+                return Some(self.batch(&Rows { version, schema: &self.schema, rows: &chunk }));
+            }
         });
-        let stream = RecordBatchStreamAdapter::new(Arc::clone(&scan.schema), futures::stream::iter(rows));
-        Ok(Some(Box::pin(stream)))
+        futures::stream::iter(batches)
+    }
+
+    fn batch(&self, rows: &Rows<'_>) -> Result<RecordBatch> {
+        let fields = self.scan.schema.fields().iter();
+        let columns = fields.zip(self.scan.columns.iter()).map(|(field, column)| rows.column(column, field));
+        let columns = columns.collect::<Result<Vec<_>>>()?;
+        let options = RecordBatchOptions::new().with_row_count(Some(rows.rows.len()));
+        Ok(RecordBatch::try_new_with_options(Arc::clone(&self.scan.schema), columns, &options)?)
     }
 }
 
-fn select(batch: &RecordBatch, schema: &SchemaRef) -> Result<RecordBatch> {
-    let mut columns = Vec::with_capacity(schema.fields().len());
-    for field in schema.fields() {
-        match batch.column_by_name(field.name()) {
-            Some(column) => columns.push(Arc::clone(column)),
-            None => return exec_err!("the shard has no column {}", field.name()),
+#[async_trait]
+impl LeafCalls for Shards {
+    async fn documents(&self, request: DocumentsRequest) -> Result<Vec<Option<String>>, Failure> {
+        let served = self.served(request.shard).await?;
+        if let Some(position) = request.after {
+            served.wait_for(position, request.patience).await?;
         }
-    }
-    let options = RecordBatchOptions::new().with_row_count(Some(batch.num_rows()));
-    Ok(RecordBatch::try_new_with_options(Arc::clone(schema), columns, &options)?)
-}
-
-#[cfg(test)]
-mod tests {
-    use datafusion::arrow::array::Int64Array;
-    use datafusion::arrow::datatypes::{DataType, Field, Schema};
-    use futures::TryStreamExt;
-
-    use super::{Arc, Counters, RecordBatch, ShardReader, ShardScan, Shards};
-
-    #[tokio::test]
-    async fn empty_batches_end_nothing_and_limits_do() {
-        let schema = Arc::new(Schema::new(vec![Field::new("n", DataType::Int64, false)]));
-        let batch = |rows: i64| {
-            let column = Arc::new(Int64Array::from_iter_values(0..rows));
-            RecordBatch::try_new(Arc::clone(&schema), vec![column]).expect("the column fits")
+        let schema = self.schema(request.shard.collection);
+        let read = move || -> Vec<Option<String>> {
+            let fields = request.fields.as_deref();
+            let ids = request.ids.iter();
+            ids.map(|id| Some(json(served.document(id, fields, &schema)?, id))).collect()
         };
-        let shards = Shards::new(Arc::new(Counters::default()));
-        shards.put("t", 0, vec![batch(0), batch(3), batch(0), batch(4)]);
-        for (limit, expected) in [(None, 7), (Some(5), 5), (Some(0), 0)] {
-            let scan = ShardScan { collection: "t".into(), shard: 0, schema: Arc::clone(&schema), limit };
-            let stream = shards.open(&scan, &Arc::default()).expect("it can be read").expect("it is held");
-            let rows: Vec<RecordBatch> = stream.try_collect().await.expect("it can be read");
-            assert_eq!(rows.iter().map(RecordBatch::num_rows).sum::<usize>(), expected, "limit {limit:?}");
-        }
+        let read = tokio::task::spawn_blocking(read).await;
+        read.map_err(|error| Failure::new(FailureKind::Internal, format!("the documents could not be read: {error}")))
     }
+
+    async fn outcomes(&self, shard: ShardId, position: LogPosition, patience: Duration) -> Result<Outcomes, Failure> {
+        self.served(shard).await?.outcomes(position, patience).await
+    }
+
+    async fn wait_for(&self, shard: ShardId, position: LogPosition, patience: Duration) -> Result<(), Failure> {
+        self.served(shard).await?.wait_for(position, patience).await
+    }
+
+    async fn status(&self, shard: ShardId, fields: bool) -> Result<ShardStatus, Failure> {
+        Ok(self.served(shard).await?.status(fields))
+    }
+
+    async fn end_query(&self, query: QueryId) -> u64 {
+        self.pins.end(query)
+    }
+}
+
+/// A document as clients get it: with its `_id`.
+fn json(document: Value, id: &str) -> String {
+    let mut object = match document {
+        Value::Object(object) => object,
+        _ => Object::new(),
+    };
+    object.insert("_id".into(), Value::String(id.into()));
+    let mut text = Vec::new();
+    write_json(&Value::Object(object), &mut text, JsonStyle::default());
+    String::from_utf8(text).expect("JSON is written as UTF-8")
 }

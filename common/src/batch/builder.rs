@@ -12,15 +12,15 @@ use thiserror::Error;
 use super::{Action, FieldColumn, OperationKind, Operations};
 use crate::columns::TypedColumnsBuilder;
 use crate::id::FieldId;
-use crate::patch::{self, PatchOperation};
+use crate::patch::{self, PatchOperation, may_be_index};
 use crate::schema::Schema;
 use crate::value::{FieldPath, Object, Value};
 
 /// The operation cannot be put into a batch.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum OperationError {
-    /// The schema lacks a field: whoever builds batches registers fields first.
-    #[error("the field {0} is not registered")]
+    /// The schema lacks a field, or one of its types: whoever builds batches registers fields first.
+    #[error("the field {0} is not registered, or not with all its types")]
     UnknownField(FieldPath),
 }
 
@@ -62,7 +62,7 @@ impl BatchBuilder {
     /// Adds an upsert of a whole document, given without its `_id`.
     ///
     /// # Errors
-    /// The schema lacks one of its fields; nothing is added then.
+    /// The schema lacks one of its fields, or a type of it; nothing is added then.
     pub fn upsert(&mut self, schema: &Schema, id: &str, document: &Object) -> Result<(), OperationError> {
         let mut leaves = Vec::new();
         find_leaves(schema, FieldId::ROOT, document, &mut leaves)?;
@@ -158,7 +158,8 @@ fn find_leaves<'v>(
         let field = schema.child(parent, key).ok_or_else(|| unknown(schema, parent, key))?;
         match value {
             Value::Object(below) if !below.is_empty() => find_leaves(schema, field, below, leaves)?,
-            _ => leaves.push((field, value)),
+            _ if schema.knows(field, value) => leaves.push((field, value)),
+            _ => return Err(unknown(schema, parent, key)),
         }
     }
     Ok(())
@@ -198,8 +199,4 @@ fn as_columns<'v>(
 
 fn is_filled_object(value: &Value) -> bool {
     matches!(value, Value::Object(object) if !object.is_empty())
-}
-
-fn may_be_index(key: &str) -> bool {
-    key == "-" || key.bytes().all(|byte| byte.is_ascii_digit())
 }

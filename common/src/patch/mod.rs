@@ -14,6 +14,7 @@ mod read;
 
 use thiserror::Error;
 
+use crate::id::FieldId;
 use crate::schema::Schema;
 use crate::value::{DEPTH_CEILING, FieldPath, Object, Value};
 
@@ -154,7 +155,44 @@ pub fn register(schema: &mut Schema, operations: &[PatchOperation]) {
 
 fn register_value(schema: &mut Schema, path: &[String], value: &Value) {
     let field = schema.register(path);
-    schema.register_value(field, value, &mut |_, _| {});
+    match register_in_arrays(schema, FieldId::ROOT, path, value) {
+        // The fields must be there in case the path leads through objects after all; as types they were not seen.
+        true => register_keys(schema, field, value),
+        false => schema.register_value(field, value, &mut |_, _| {}),
+    }
+}
+
+fn register_keys(schema: &mut Schema, field: FieldId, value: &Value) {
+    let Value::Object(object) = value else { return };
+    for (key, value) in object {
+        let child = schema.register_child(field, key);
+        register_keys(schema, child, value);
+    }
+}
+
+/// Registers a value whose path leads through arrays with what those hold; false where it does not.
+fn register_in_arrays(schema: &mut Schema, from: FieldId, path: &[String], value: &Value) -> bool {
+    let mut at = from;
+    for (level, key) in path.iter().enumerate() {
+        if let Some(elements) = schema.elements(at)
+            && may_be_index(key)
+        {
+            let rest = &path[level + 1..];
+            if !register_in_arrays(schema, elements, rest, value) {
+                let field = rest.iter().fold(elements, |parent, key| schema.register_child(parent, key));
+                schema.register_value(field, value, &mut |_, _| {});
+            }
+            return true;
+        }
+        let Some(child) = schema.child(at, key) else { return false };
+        at = child;
+    }
+    false
+}
+
+/// Whether a key may stand for an element of an array.
+pub fn may_be_index(key: &str) -> bool {
+    key == "-" || key.bytes().all(|byte| byte.is_ascii_digit())
 }
 
 fn register_copy(schema: &mut Schema, from: &[String], path: &[String]) {
@@ -166,6 +204,22 @@ fn register_copy(schema: &mut Schema, from: &[String], path: &[String]) {
     for (keys, types) in below {
         let field = keys[from.len()..].iter().fold(target, |parent, key| schema.register_child(parent, key));
         types.iter().for_each(|of| schema.register_type(field, of));
+        let from = schema.find(&keys).expect("it was found above");
+        copy_elements(schema, from, field);
+    }
+}
+
+fn copy_elements(schema: &mut Schema, from: FieldId, to: FieldId) {
+    let Some(source) = schema.elements(from) else { return };
+    let target = schema.register_elements(to);
+    let mut below = Vec::new();
+    schema.visit_subtree(source, &mut |field| below.push(field));
+    let depth = schema.path(source).keys().len();
+    for field in below {
+        let keys = schema.path(field).into_keys();
+        let copy = keys[depth..].iter().fold(target, |parent, key| schema.register_child(parent, key));
+        schema.types(field).iter().for_each(|of| schema.register_type(copy, of));
+        copy_elements(schema, field, copy);
     }
 }
 

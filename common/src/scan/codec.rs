@@ -14,7 +14,11 @@ use datafusion_proto::protobuf;
 use prost::Message;
 use url::Url;
 
-use super::{ShardPlace, ShardScanExec};
+use super::{ScanColumn, ScanStep, ScanTarget, ShardPlace, ShardScanExec};
+use crate::calls::QueryId;
+use crate::fence::Fence;
+use crate::id::{CollectionId, FieldId};
+use crate::value::Type;
 
 /// Encodes and decodes the plan nodes of this crate.
 #[derive(Debug, Clone, Copy)]
@@ -32,6 +36,32 @@ struct ScanMessage {
     partitions: u64,
     #[prost(uint64, optional, tag = "5")]
     limit: Option<u64>,
+    #[prost(message, repeated, tag = "6")]
+    columns: Vec<ColumnMessage>,
+    #[prost(bytes, tag = "7")]
+    query: Vec<u8>,
+    #[prost(uint32, tag = "8")]
+    collection_id: u32,
+    #[prost(string, optional, tag = "9")]
+    fence: Option<String>,
+}
+
+/// A column: no field where it is the `_id`.
+#[derive(Clone, PartialEq, Message)]
+struct ColumnMessage {
+    #[prost(uint32, optional, tag = "1")]
+    field: Option<u32>,
+    #[prost(message, repeated, tag = "2")]
+    below: Vec<StepMessage>,
+}
+
+/// A step: a key, or else the code of a type.
+#[derive(Clone, PartialEq, Message)]
+struct StepMessage {
+    #[prost(string, optional, tag = "1")]
+    key: Option<String>,
+    #[prost(uint32, tag = "2")]
+    kind: u32,
 }
 
 #[derive(Clone, PartialEq, Message)]
@@ -42,14 +72,46 @@ struct PlaceMessage {
     node: String,
 }
 
+fn encode_column(column: &ScanColumn) -> ColumnMessage {
+    let step = |step: &ScanStep| match step {
+        ScanStep::Key(key) => StepMessage { key: Some(key.clone()), kind: 0 },
+        ScanStep::Kind(of) => StepMessage { key: None, kind: of.code().into() },
+    };
+    match column {
+        ScanColumn::Id => ColumnMessage { field: None, below: Vec::new() },
+        ScanColumn::Field { field, below } => {
+            ColumnMessage { field: Some(field.0), below: below.iter().map(step).collect() }
+        }
+    }
+}
+
+fn decode_column(message: ColumnMessage) -> Result<ScanColumn> {
+    let step = |step: StepMessage| match (step.key, u8::try_from(step.kind).ok().and_then(Type::from_code)) {
+        (Some(key), _) => Ok(ScanStep::Key(key)),
+        (None, Some(of)) => Ok(ScanStep::Kind(of)),
+        (None, None) => internal_err!("a scan came with the unknown type {}", step.kind),
+    };
+    match message.field {
+        None => Ok(ScanColumn::Id),
+        Some(field) => {
+            let below = message.below.into_iter().map(step).collect::<Result<_>>()?;
+            Ok(ScanColumn::Field { field: FieldId(field), below })
+        }
+    }
+}
+
 fn encode(scan: &ShardScanExec) -> Result<ScanMessage> {
     let places = scan.places().iter().map(|place| PlaceMessage { shard: place.shard, node: place.node.to_string() });
     Ok(ScanMessage {
-        collection: scan.collection().to_string(),
+        collection: scan.target().name.to_string(),
         schema: Some(scan.schema().as_ref().try_into()?),
         places: places.collect(),
         partitions: scan.properties().partitioning.partition_count() as u64,
         limit: scan.limit().map(|limit| limit as u64),
+        columns: scan.columns().iter().map(encode_column).collect(),
+        query: scan.target().query.0.to_le_bytes().to_vec(),
+        collection_id: scan.target().collection.0,
+        fence: scan.target().fence.as_ref().map(Fence::to_text),
     })
 }
 
@@ -63,7 +125,18 @@ fn decode(message: ScanMessage) -> Result<ShardScanExec> {
         Err(error) => internal_err!("shard {} came with the address {:?}: {error}", place.shard, place.node),
     };
     let places: Vec<ShardPlace> = message.places.into_iter().map(place).collect::<Result<_>>()?;
-    let all = ShardScanExec::new(message.collection.into(), Arc::new(schema), Arc::from([]));
+    let columns: Vec<ScanColumn> = message.columns.into_iter().map(decode_column).collect::<Result<_>>()?;
+    let (Ok(query), true) = (message.query.try_into(), columns.len() == schema.fields().len()) else {
+        return internal_err!("a scan of {} came without its query or its columns", message.collection);
+    };
+    let fence = message.fence.map(|text| Fence::from_text(&text)).transpose();
+    let target = ScanTarget {
+        query: QueryId(u128::from_le_bytes(query)),
+        collection: CollectionId(message.collection_id),
+        name: message.collection.into(),
+        fence: fence.map_err(|error| DataFusionError::External(Box::new(error)))?,
+    };
+    let all = ShardScanExec::new(Arc::new(target), Arc::new(schema), columns.into(), Arc::from([]));
     let partitions = (message.partitions as usize).max(1);
     Ok(all.over(places.into(), partitions).with_limit(message.limit.map(|limit| limit as usize)))
 }

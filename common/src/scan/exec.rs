@@ -6,7 +6,7 @@
 use std::fmt;
 use std::sync::Arc;
 
-use datafusion::arrow::datatypes::SchemaRef;
+use datafusion::arrow::datatypes::{Field, Schema, SchemaRef};
 use datafusion::common::stats::Precision;
 use datafusion::common::tree_node::TreeNodeRecursion;
 use datafusion::common::{Result, Statistics, exec_err, internal_err};
@@ -14,13 +14,15 @@ use datafusion::execution::{SendableRecordBatchStream, TaskContext};
 use datafusion::physical_expr::{EquivalenceProperties, Partitioning, PhysicalExpr};
 use datafusion::physical_plan::execution_plan::{Boundedness, EmissionType};
 use datafusion::physical_plan::metrics::{BaselineMetrics, ExecutionPlanMetricsSet, MetricsSet};
+use datafusion::physical_plan::projection::ProjectionExec;
 use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 use datafusion::physical_plan::{DisplayAs, DisplayFormatType, ExecutionPlan, PlanProperties};
 use futures::{StreamExt, TryStreamExt};
 use url::Url;
 
+use super::column::resolve;
 use super::remote::{encode, open_remote};
-use super::{ScanContext, ShardPlace, ShardScan};
+use super::{ScanColumn, ScanContext, ScanStep, ScanTarget, ShardPlace, ShardScan};
 
 /// How a collection's rows are laid over its shards: by the hash of one column.
 ///
@@ -41,8 +43,10 @@ pub struct ShardLayout {
 /// `Partitioning::Hash` would make it skip shuffles that are needed.
 #[derive(Debug, Clone)]
 pub struct ShardScanExec {
-    collection: Arc<str>,
+    target: Arc<ScanTarget>,
     schema: SchemaRef,
+    /// INVARIANT: one for each field of `schema`; checked in [`ShardScanExec::new`].
+    columns: Arc<[ScanColumn]>,
     places: Arc<[ShardPlace]>,
     layout: Option<ShardLayout>,
     tasks: Arc<[Url]>,
@@ -54,11 +58,21 @@ pub struct ShardScanExec {
 
 impl ShardScanExec {
     /// Makes a scan of `places`, with one partition a shard.
-    pub fn new(collection: Arc<str>, schema: SchemaRef, places: Arc<[ShardPlace]>) -> Self {
+    ///
+    /// # Panics
+    /// There are not as many columns as the schema has.
+    pub fn new(
+        target: Arc<ScanTarget>,
+        schema: SchemaRef,
+        columns: Arc<[ScanColumn]>,
+        places: Arc<[ShardPlace]>,
+    ) -> Self {
+        assert_eq!(schema.fields().len(), columns.len(), "each column of a scan comes from somewhere");
         let properties = properties(&schema, places.len().max(1));
         Self {
-            collection,
+            target,
             schema,
+            columns,
             places,
             layout: None,
             tasks: Arc::from([]),
@@ -108,9 +122,14 @@ impl ShardScanExec {
         self.layout.as_ref()
     }
 
-    /// The collection's name, with its workspace.
-    pub fn collection(&self) -> &Arc<str> {
-        &self.collection
+    /// What is scanned.
+    pub fn target(&self) -> &Arc<ScanTarget> {
+        &self.target
+    }
+
+    /// Where the columns come from, in the order of the schema.
+    pub fn columns(&self) -> &[ScanColumn] {
+        &self.columns
     }
 
     /// The columns' limit of rows a partition.
@@ -136,7 +155,7 @@ impl ShardScanExec {
         let mut shards: Vec<Vec<ShardPlace>> = vec![Vec::new(); task_count];
         for place in self.places.iter() {
             let Some(task) = self.tasks.iter().position(|node| *node == place.node) else {
-                return internal_err!("shard {place} of {} has no task among {:?}", self.collection, self.tasks);
+                return internal_err!("shard {place} of {} has no task among {:?}", self.target.name, self.tasks);
             };
             shards[task % task_count].push(place.clone());
         }
@@ -146,9 +165,10 @@ impl ShardScanExec {
 
     fn shard_scan(&self, shard: u32) -> ShardScan {
         ShardScan {
-            collection: Arc::clone(&self.collection),
+            target: Arc::clone(&self.target),
             shard,
             schema: Arc::clone(&self.schema),
+            columns: Arc::clone(&self.columns),
             limit: self.limit,
         }
     }
@@ -165,7 +185,7 @@ impl ShardScanExec {
         if node.local.as_ref().is_some_and(|leaf| leaf.node == place.node) {
             return exec_err!(
                 "the leaf does not hold shard {place} of {}; its placement is out of date",
-                self.collection
+                self.target.name
             );
         }
         let single: Arc<dyn ExecutionPlan> = Arc::new(self.over(Arc::from([place.clone()]), 1));
@@ -182,14 +202,27 @@ fn properties(schema: &SchemaRef, partitions: usize) -> Arc<PlanProperties> {
     ))
 }
 
+/// A column's name and, where it is a part of a field, the way there.
+fn shown((field, column): (&Arc<Field>, &ScanColumn)) -> String {
+    let ScanColumn::Field { below, .. } = column else { return field.name().clone() };
+    let step = |step: &ScanStep| match step {
+        ScanStep::Key(key) => format!(".{key}"),
+        ScanStep::Kind(of) => format!("::{of}"),
+    };
+    match below.is_empty() {
+        true => field.name().clone(),
+        false => format!("{}={}", field.name(), below.iter().map(step).collect::<String>()),
+    }
+}
+
 impl DisplayAs for ShardScanExec {
     fn fmt_as(&self, _form: DisplayFormatType, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let columns: Vec<&str> = self.schema.fields().iter().map(|field| field.name().as_str()).collect();
+        let columns: Vec<String> = self.schema.fields().iter().zip(self.columns.iter()).map(shown).collect();
         let shards: Vec<String> = self.places.iter().map(ToString::to_string).collect();
         write!(
             f,
             "ShardScanExec: {} shards=[{}] columns=[{}]",
-            self.collection,
+            self.target.name,
             shards.join(", "),
             columns.join(", ")
         )?;
@@ -222,6 +255,26 @@ impl ExecutionPlan for ShardScanExec {
 
     fn with_new_children(self: Arc<Self>, _children: Vec<Arc<dyn ExecutionPlan>>) -> Result<Arc<dyn ExecutionPlan>> {
         Ok(self)
+    }
+
+    /// Takes in a projection that only names columns and fields of structs: what is read then is those fields alone.
+    fn try_swapping_with_projection(&self, projection: &ProjectionExec) -> Result<Option<Arc<dyn ExecutionPlan>>> {
+        let (mut columns, mut fields) = (Vec::new(), Vec::new());
+        for (part, output) in projection.expr().iter().zip(projection.schema().fields()) {
+            let Some((column, field)) = resolve(&part.expr, &self.schema, &self.columns) else { return Ok(None) };
+            if field.data_type() != output.data_type() {
+                return Ok(None);
+            }
+            columns.push(column);
+            fields.push(Arc::clone(output));
+        }
+        let key = self.layout.as_ref().map(|layout| &self.columns[layout.key]);
+        let key = key.and_then(|key| columns.iter().position(|column| column == key));
+        let layout = self.layout.as_ref().and_then(|layout| Some(ShardLayout { key: key?, ..layout.clone() }));
+        let metadata = projection.schema().metadata().clone();
+        let schema = Arc::new(Schema::new_with_metadata(fields, metadata));
+        let properties = properties(&schema, self.properties.partitioning.partition_count());
+        Ok(Some(Arc::new(Self { schema, columns: columns.into(), layout, properties, ..self.clone() })))
     }
 
     fn execute(&self, partition: usize, context: Arc<TaskContext>) -> Result<SendableRecordBatchStream> {

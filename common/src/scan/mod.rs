@@ -6,6 +6,7 @@
 //! work (in the aggregator); being right wherever it runs is this module's.
 
 mod codec;
+mod column;
 mod exec;
 mod remote;
 
@@ -18,10 +19,28 @@ use datafusion::execution::{SendableRecordBatchStream, TaskContext};
 use url::Url;
 
 pub use codec::ScanCodec;
+pub use column::{ScanColumn, ScanStep};
 pub use exec::{ShardLayout, ShardScanExec};
 pub use remote::RemotePlanExec;
 
+use crate::calls::QueryId;
+use crate::fence::Fence;
+use crate::id::{CollectionId, ShardId};
+use crate::position::LogPosition;
 use crate::wire::Channels;
+
+/// What a scan is of, beside columns and shards: the same for all parts of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ScanTarget {
+    /// The query: all its scans of a shard read one snapshot.
+    pub query: QueryId,
+    /// The collection.
+    pub collection: CollectionId,
+    /// Its name, with its workspace.
+    pub name: Arc<str>,
+    /// What snapshots must have passed.
+    pub fence: Option<Fence>,
+}
 
 /// One shard of the scanned collection and the node that serves it.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -42,14 +61,29 @@ impl fmt::Display for ShardPlace {
 /// What one shard is asked for.
 #[derive(Debug, Clone)]
 pub struct ShardScan {
-    /// The collection's name, with its workspace.
-    pub collection: Arc<str>,
-    /// The shard to read.
+    /// The query, the collection and its fence.
+    pub target: Arc<ScanTarget>,
+    /// The shard's number in the collection.
     pub shard: u32,
-    /// The columns wanted, by name, in this order; may be empty (then only row counts matter).
+    /// The columns' names and types; may be empty (then only row counts matter).
     pub schema: SchemaRef,
+    /// Where each column comes from.
+    pub columns: Arc<[ScanColumn]>,
     /// Stop after this many rows.
     pub limit: Option<usize>,
+}
+
+impl ShardScan {
+    /// The shard to read, or none if no collection has as many.
+    pub fn shard_id(&self) -> Option<ShardId> {
+        let shard = u16::try_from(self.shard).ok()?;
+        Some(ShardId { collection: self.target.collection, shard })
+    }
+
+    /// The position that the snapshot must have passed.
+    pub fn after(&self) -> Option<LogPosition> {
+        self.target.fence.as_ref()?.position(self.shard_id()?)
+    }
 }
 
 /// Reads the shards that this process owns. The leaf implements it; tests do with a fake.

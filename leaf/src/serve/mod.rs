@@ -43,7 +43,9 @@ pub struct LeafQueries {
 impl LeafQueries {
     /// Makes the query side of a leaf; `scan` holds its shards.
     pub fn new(scan: Arc<ScanContext>, runtime: Arc<RuntimeEnv>, counters: Arc<Counters>) -> Self {
-        let template = SessionStateBuilder::new().with_default_features().with_runtime_env(runtime).build();
+        let mut builder = SessionStateBuilder::new().with_default_features().with_runtime_env(runtime);
+        builder.scalar_functions().get_or_insert_default().extend(basalt_common::functions::all());
+        let template = builder.build();
         Self { scan, counters, template: Arc::new(template) }
     }
 

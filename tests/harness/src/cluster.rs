@@ -5,15 +5,16 @@ use std::sync::Arc;
 use anyhow::Result;
 use basalt_aggregator::collection::Collection;
 use basalt_aggregator::session::Sessions;
-use basalt_common::scan::{LocalLeaf, ScanContext, ShardPlace};
+use basalt_common::id::FieldId;
+use basalt_common::scan::{LocalLeaf, ScanColumn, ScanContext, ShardPlace};
 use basalt_common::wire::Channels;
 use basalt_leaf::counters::Counters;
-use basalt_leaf::shards::Shards;
 use datafusion::datasource::MemTable;
 use datafusion::prelude::{SessionConfig, SessionContext};
 use url::Url;
 
 use crate::leaf::{LeafProcess, LeafSpec, Totals};
+use crate::shards::Shards;
 use crate::tables::Table;
 
 /// Partitions of one operator on one node, as the two cores of a test machine suggest.
@@ -35,8 +36,9 @@ fn held(table: &Table, leaf: usize, leaves: usize) -> Vec<u32> {
 fn collection(table: &Table, nodes: &[Url]) -> Collection {
     let place = |shard: u32| ShardPlace { shard, node: nodes[shard as usize % nodes.len()].clone() };
     Collection {
-        name: table.name.as_str().into(),
+        target: Arc::new(table.target()),
         schema: table.schema(),
+        columns: (0..table.schema().fields().len() as u32).map(|index| ScanColumn::field(FieldId(index))).collect(),
         places: (0..table.shards).map(place).collect(),
         shard_key: Some("k".into()),
         rows: Some(table.rows),

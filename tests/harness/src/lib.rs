@@ -5,7 +5,10 @@
 //! know all roles.
 
 pub mod cluster;
+pub mod generated;
 pub mod leaf;
 pub mod operations;
 pub mod rows;
+pub mod server;
+pub mod shards;
 pub mod tables;

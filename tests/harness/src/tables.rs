@@ -5,7 +5,10 @@
 
 use std::sync::Arc;
 
+use basalt_common::calls::QueryId;
+use basalt_common::id::CollectionId;
 use basalt_common::routing::shard_of;
+use basalt_common::scan::ScanTarget;
 use datafusion::arrow::array::{ArrayRef, Float64Array, Int64Array, RecordBatch, StringViewArray, UInt32Array};
 use datafusion::arrow::compute::take_record_batch;
 use datafusion::arrow::datatypes::{DataType, Field, Schema, SchemaRef};
@@ -52,6 +55,11 @@ impl Table {
             Field::new("n", DataType::Int64, true),
             Field::new("pad", DataType::Utf8View, true),
         ]))
+    }
+
+    /// What scans of it name.
+    pub fn target(&self) -> ScanTarget {
+        ScanTarget { query: QueryId(0), collection: CollectionId(1), name: self.name.as_str().into(), fence: None }
     }
 
     fn key_of(&self, row: usize) -> Option<i64> {

@@ -7,9 +7,9 @@ use anyhow::{Context, Result};
 use basalt_common::scan::{LocalLeaf, ScanContext};
 use basalt_common::wire::Channels;
 use basalt_harness::leaf::{LeafSpec, Totals};
+use basalt_harness::shards::Shards;
 use basalt_leaf::counters::Counters;
 use basalt_leaf::serve::LeafQueries;
-use basalt_leaf::shards::Shards;
 use tokio::net::TcpListener;
 use url::Url;
 

@@ -1,0 +1,53 @@
+//! Bodies of requests, bounded before they are read.
+
+use std::error::Error;
+
+use axum::body::to_bytes;
+use axum::extract::Request;
+use axum::http::{HeaderMap, header};
+use basalt_common::failure::{Failure, FailureKind};
+use bytes::Bytes;
+use serde::de::DeserializeOwned;
+
+/// Reads a body of at most `bytes_max` bytes, after decompression. One that announces more is refused before it is read.
+///
+/// # Errors
+/// It is longer, or ends too early.
+pub(super) async fn read(request: Request, bytes_max: usize) -> Result<Bytes, Failure> {
+    if announced(request.headers()).is_some_and(|bytes| bytes > bytes_max as u64) {
+        return Err(too_large(bytes_max));
+    }
+    to_bytes(request.into_body(), bytes_max).await.map_err(|error| match over_limit(&error) {
+        true => too_large(bytes_max),
+        false => Failure::invalid(format!("the body did not come whole: {error}")),
+    })
+}
+
+fn announced(headers: &HeaderMap) -> Option<u64> {
+    headers.get(header::CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
+}
+
+fn over_limit(error: &axum::Error) -> bool {
+    let mut source: Option<&(dyn Error + 'static)> = Some(error);
+    while let Some(error) = source {
+        if error.is::<http_body_util::LengthLimitError>() {
+            return true;
+        }
+        source = error.source();
+    }
+    false
+}
+
+fn too_large(bytes_max: usize) -> Failure {
+    let message = format!("the body is longer than {bytes_max} bytes (setting body_bytes_max)");
+    Failure::new(FailureKind::TooLarge, message).with_hint("send it in parts")
+}
+
+/// Reads a body that is one JSON object of known shape.
+///
+/// # Errors
+/// As [`read`], or it is something else.
+pub(super) async fn read_json<T: DeserializeOwned>(request: Request, bytes_max: usize) -> Result<T, Failure> {
+    let body = read(request, bytes_max).await?;
+    serde_json::from_slice(&body).map_err(|error| Failure::invalid(format!("the body cannot be read: {error}")))
+}

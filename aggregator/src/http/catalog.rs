@@ -1,0 +1,214 @@
+//! Workspaces and collections.
+
+use std::collections::BTreeMap;
+
+use axum::Json;
+use axum::extract::{Path, Request, State};
+use axum::http::StatusCode;
+use basalt_common::calls::ShardStatus;
+use basalt_common::catalog::{Collection, Command};
+use basalt_common::failure::Failure;
+use basalt_common::fence::Fence;
+use basalt_common::id::FieldId;
+use basalt_common::value::Type;
+use serde::{Deserialize, Serialize};
+
+use super::reply::Refused;
+use super::{Shared, body};
+use crate::aggregator::Aggregator;
+
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct WorkspaceBody {
+    name: String,
+    #[serde(default)]
+    description: String,
+}
+
+#[derive(Debug, Serialize)]
+pub(super) struct Listed<T> {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    workspaces: Option<Vec<T>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    collections: Option<Vec<T>>,
+}
+
+pub(super) async fn workspaces(State(aggregator): Shared) -> Json<Listed<WorkspaceBody>> {
+    let state = aggregator.catalog.state();
+    let listed = state.workspaces().iter();
+    let listed = listed
+        .map(|(name, workspace)| WorkspaceBody { name: name.clone(), description: workspace.description.clone() });
+    Json(Listed { workspaces: Some(listed.collect()), collections: None })
+}
+
+pub(super) async fn create_workspace(
+    State(aggregator): Shared,
+    request: Request,
+) -> Result<(StatusCode, Json<WorkspaceBody>), Refused> {
+    let asked: WorkspaceBody = body::read_json(request, aggregator.config.body_bytes_max).await?;
+    let (name, description) = (asked.name.clone(), asked.description.clone());
+    aggregator.propose(Command::CreateWorkspace { name, description }).await?;
+    Ok((StatusCode::CREATED, Json(asked)))
+}
+
+/// What a new collection is to be. What the contract has and this server does not is refused by name, not ignored.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct CreateCollection {
+    name: String,
+    #[serde(default)]
+    description: String,
+    #[serde(default)]
+    owner: String,
+    shards: Option<u16>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct DescribeCollection {
+    description: Option<String>,
+    owner: Option<String>,
+}
+
+#[derive(Debug, Serialize)]
+pub(super) struct CollectionBody {
+    workspace: String,
+    name: String,
+    description: String,
+    owner: String,
+    shards: u16,
+    documents: u64,
+    bytes: u64,
+    segments: u64,
+    lag_batches: u64,
+    fence: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    fields: Option<Vec<FieldBody>>,
+}
+
+#[derive(Debug, Serialize)]
+pub(super) struct FieldBody {
+    path: String,
+    types: Vec<TypeBody>,
+}
+
+#[derive(Debug, Serialize)]
+struct TypeBody {
+    #[serde(rename = "type")]
+    of: &'static str,
+    documents: u64,
+}
+
+pub(super) async fn collections(
+    State(aggregator): Shared,
+    Path(workspace): Path<String>,
+) -> Result<Json<Listed<CollectionBody>>, Refused> {
+    let state = aggregator.catalog.state();
+    if !state.workspaces().contains_key(&workspace) {
+        aggregator.collection(&workspace, "")?;
+    }
+    let mut listed = Vec::new();
+    for collection in state.collections_of(&workspace) {
+        listed.push(describe(&aggregator, collection, false).await?);
+    }
+    Ok(Json(Listed { workspaces: None, collections: Some(listed) }))
+}
+
+pub(super) async fn create_collection(
+    State(aggregator): Shared,
+    Path(workspace): Path<String>,
+    request: Request,
+) -> Result<(StatusCode, Json<CollectionBody>), Refused> {
+    let asked: CreateCollection = body::read_json(request, aggregator.config.body_bytes_max).await?;
+    let command = Command::CreateCollection {
+        workspace: workspace.clone(),
+        name: asked.name.clone(),
+        description: asked.description,
+        owner: asked.owner,
+        shards: asked.shards.unwrap_or(aggregator.config.shards),
+    };
+    aggregator.propose(command).await?;
+    let collection = aggregator.collection(&workspace, &asked.name)?;
+    Ok((StatusCode::CREATED, Json(body_of(&collection, &[], false))))
+}
+
+pub(super) async fn collection(
+    State(aggregator): Shared,
+    Path((workspace, name)): Path<(String, String)>,
+) -> Result<Json<CollectionBody>, Refused> {
+    let collection = aggregator.collection(&workspace, &name)?;
+    Ok(Json(describe(&aggregator, &collection, true).await?))
+}
+
+pub(super) async fn describe_collection(
+    State(aggregator): Shared,
+    Path((workspace, name)): Path<(String, String)>,
+    request: Request,
+) -> Result<Json<CollectionBody>, Refused> {
+    let asked: DescribeCollection = body::read_json(request, aggregator.config.body_bytes_max).await?;
+    let id = aggregator.collection(&workspace, &name)?.id.0;
+    let DescribeCollection { description, owner } = asked;
+    aggregator.propose(Command::DescribeCollection { id, description, owner }).await?;
+    let collection = aggregator.collection(&workspace, &name)?;
+    Ok(Json(describe(&aggregator, &collection, false).await?))
+}
+
+pub(super) async fn drop_collection(
+    State(aggregator): Shared,
+    Path((workspace, name)): Path<(String, String)>,
+) -> Result<Json<serde_json::Value>, Refused> {
+    let collection = aggregator.collection(&workspace, &name)?;
+    aggregator.propose(Command::DropCollection { id: collection.id.0 }).await?;
+    Ok(Json(serde_json::json!({ "deleted": collection.full_name() })))
+}
+
+async fn describe(aggregator: &Aggregator, collection: &Collection, fields: bool) -> Result<CollectionBody, Failure> {
+    let asked = collection
+        .shard_ids()
+        .map(|shard| async move { aggregator.leaves.owner(shard)?.calls.status(shard, fields).await });
+    let shards = futures::future::try_join_all(asked).await?;
+    Ok(body_of(collection, &shards, fields))
+}
+
+fn body_of(collection: &Collection, shards: &[ShardStatus], fields: bool) -> CollectionBody {
+    let sum = |of: fn(&ShardStatus) -> u64| shards.iter().map(of).sum();
+    let applied = shards.iter().enumerate().filter(|(_, shard)| shard.applied > 0);
+    let fence = Fence {
+        collection: collection.id.0,
+        schema_version: collection.schema.version(),
+        routing_epoch: 0,
+        positions: applied.map(|(number, shard)| (number as u16, shard.applied - 1)).collect(),
+    };
+    CollectionBody {
+        workspace: collection.workspace.clone(),
+        name: collection.name.clone(),
+        description: collection.description.clone(),
+        owner: collection.owner.clone(),
+        shards: collection.shards,
+        documents: sum(|shard| shard.documents),
+        bytes: sum(|shard| shard.bytes),
+        segments: sum(|shard| shard.segments),
+        lag_batches: sum(|shard| shard.log_end - shard.applied),
+        fence: fence.to_text(),
+        fields: fields.then(|| fields_of(collection, shards)),
+    }
+}
+
+/// The fields that documents have, by path, with how often each type occurs, about.
+fn fields_of(collection: &Collection, shards: &[ShardStatus]) -> Vec<FieldBody> {
+    let mut counts: BTreeMap<(u32, u8), u64> = BTreeMap::new();
+    for count in shards.iter().flat_map(|shard| &shard.fields) {
+        *counts.entry((count.field, count.of)).or_default() += count.documents;
+    }
+    let schema = &collection.schema;
+    let mut fields = Vec::new();
+    schema.visit_subtree(FieldId::ROOT, &mut |field| {
+        let count = |of: Type| counts.get(&(field.0, of.code())).copied().unwrap_or_default();
+        let types = schema.types(field).iter().map(|of| TypeBody { of: of.name(), documents: count(of) });
+        let types: Vec<TypeBody> = types.collect();
+        if field != FieldId::ROOT && !types.is_empty() {
+            fields.push(FieldBody { path: schema.path(field).to_string(), types });
+        }
+    });
+    fields
+}

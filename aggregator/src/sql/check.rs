@@ -1,0 +1,104 @@
+//! Refuses what the parser reads and the planner would ignore or do.
+//!
+//! In: a parsed statement. Out: an error for a query that writes (`SELECT … INTO`, `WITH … AS (DELETE …)`), that has
+//! clauses which DataFusion drops in silence (`FOR UPDATE`, `TABLESAMPLE`, table hints, `WITH ORDINALITY`), or that joins
+//! too many relations. Leaves to DataFusion what it refuses itself.
+
+use std::ops::ControlFlow;
+
+use datafusion::sql::sqlparser::ast::{ObjectName, Query, Select, Spanned, Statement, TableFactor, Visit, Visitor};
+use datafusion::sql::sqlparser::tokenizer::Location;
+
+use super::error::{SqlError, SqlErrorKind};
+use super::limits::JOINS_MAX;
+use super::names::locate;
+use super::parse::not_a_query;
+
+/// Checks a statement; `sql` is its text, to find the positions that the tree lacks.
+pub(super) fn check(statement: &Statement, sql: &str) -> Result<(), SqlError> {
+    match statement.visit(&mut Checker { sql }) {
+        ControlFlow::Continue(()) => Ok(()),
+        ControlFlow::Break(error) => Err(*error),
+    }
+}
+
+struct Checker<'a> {
+    sql: &'a str,
+}
+
+type Checked = ControlFlow<Box<SqlError>>;
+
+impl Visitor for Checker<'_> {
+    type Break = Box<SqlError>;
+
+    fn pre_visit_statement(&mut self, statement: &Statement) -> Checked {
+        let name = match statement {
+            Statement::Query(_) | Statement::Explain { .. } | Statement::ExplainTable { .. } => {
+                return Checked::Continue(());
+            }
+            Statement::ShowTables { .. } | Statement::ShowColumns { .. } => return Checked::Continue(()),
+            Statement::Insert(_) => "INSERT",
+            Statement::Update(_) => "UPDATE",
+            Statement::Delete(_) => "DELETE",
+            Statement::Merge(_) => "MERGE",
+            _ => "this statement",
+        };
+        Checked::Break(Box::new(not_a_query(name).at(self.word(name))))
+    }
+
+    fn pre_visit_query(&mut self, query: &Query) -> Checked {
+        if let Some(lock) = query.locks.first() {
+            return self.ignored(&format!("FOR {}", lock.lock_type), self.word("for"));
+        }
+        match query.for_clause {
+            Some(_) => self.ignored("FOR XML, JSON or BROWSE", self.word("for")),
+            None => Checked::Continue(()),
+        }
+    }
+
+    fn pre_visit_select(&mut self, select: &Select) -> Checked {
+        if let Some(into) = &select.into {
+            let error = SqlError::new(SqlErrorKind::NotAQuery, "SELECT INTO is not a query");
+            let error = error.with_hint("only queries can be run here; leave out INTO").at(into.name.span().start);
+            return Checked::Break(Box::new(error));
+        }
+        if !select.distribute_by.is_empty() {
+            return self.ignored("DISTRIBUTE BY", self.word("distribute"));
+        }
+        let relations = select.from.iter().map(|table| 1 + table.joins.len()).sum::<usize>();
+        if relations > JOINS_MAX {
+            let message = format!("the query is too complex: {relations} relations in one FROM, more than {JOINS_MAX}");
+            return Checked::Break(Box::new(SqlError::new(SqlErrorKind::TooComplex, message).at(self.word("from"))));
+        }
+        Checked::Continue(())
+    }
+
+    fn pre_visit_table_factor(&mut self, factor: &TableFactor) -> Checked {
+        match factor {
+            TableFactor::Table { name, with_hints, .. } if !with_hints.is_empty() => self.ignored_of(name, "WITH (…)"),
+            TableFactor::Table { name, partitions, .. } if !partitions.is_empty() => self.ignored_of(name, "PARTITION"),
+            TableFactor::Table { name, sample: Some(_), .. } => self.ignored_of(name, "TABLESAMPLE"),
+            TableFactor::Table { name, with_ordinality: true, .. }
+            | TableFactor::Function { name, with_ordinality: true, .. } => self.ignored_of(name, "WITH ORDINALITY"),
+            TableFactor::Derived { sample: Some(_), .. } => self.ignored("TABLESAMPLE", self.word("tablesample")),
+            _ => Checked::Continue(()),
+        }
+    }
+}
+
+impl Checker<'_> {
+    fn ignored_of(&self, name: &ObjectName, clause: &str) -> Checked {
+        self.ignored(clause, name.span().start)
+    }
+
+    fn ignored(&self, clause: &str, location: Location) -> Checked {
+        let error = SqlError::new(SqlErrorKind::Unsupported, format!("{clause} is not supported")).at(location);
+        Checked::Break(Box::new(error.with_hint("leave it out")))
+    }
+
+    /// The first place of a word, which the tree does not keep; unknown is a location of zeros.
+    fn word(&self, word: &str) -> Location {
+        let found = locate(self.sql, &[word.to_lowercase()]);
+        found.map_or(Location::empty(), |(line, column)| Location { line, column })
+    }
+}

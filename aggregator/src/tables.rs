@@ -1,0 +1,137 @@
+//! The tables that one query sees: the collections of the catalog, at one state of it.
+//!
+//! In: a catalog state. Out: tables, by workspace and name. Owns what happens to a field that no document has: it is a
+//! column of nulls, with a warning that names the nearest known one.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use async_trait::async_trait;
+use basalt_common::calls::QueryId;
+use basalt_common::catalog::{CatalogState, Collection as Described};
+use basalt_common::failure::Failure;
+use basalt_common::fence::Fence;
+use basalt_common::id::{FieldId, ShardId};
+use basalt_common::scan::{ScanColumn, ScanStep, ScanTarget, ShardPlace};
+use basalt_common::sql_type::{ID_COLUMN, columns};
+use datafusion::arrow::datatypes::{DataType, Field, Schema};
+use datafusion::catalog::{CatalogProvider, SchemaProvider, TableProvider};
+use datafusion::common::{DataFusionError, Result};
+
+use crate::collection::Collection;
+use crate::leaves::Leaves;
+
+/// What a query's tables are made of.
+#[derive(Debug)]
+pub struct Tables {
+    /// The catalog when the query was planned.
+    pub state: Arc<CatalogState>,
+    /// The query.
+    pub query: QueryId,
+    /// What its snapshots must have passed.
+    pub fence: Option<Fence>,
+    /// Where shards are.
+    pub leaves: Leaves,
+    unknown: Mutex<BTreeMap<String, Vec<String>>>,
+}
+
+impl Tables {
+    /// Makes the tables of a query.
+    pub fn new(state: Arc<CatalogState>, query: QueryId, fence: Option<Fence>, leaves: Leaves) -> Self {
+        Self { state, query, fence, leaves, unknown: Mutex::default() }
+    }
+
+    /// Lets a collection have a column of nulls; false if it has it already.
+    pub fn add_unknown(&self, collection: &Described, field: &str) -> bool {
+        let mut unknown = self.unknown.lock().unwrap_or_else(PoisonError::into_inner);
+        let fields = unknown.entry(collection.full_name()).or_default();
+        let missing = !fields.iter().any(|known| known == field);
+        if missing {
+            fields.push(field.into());
+        }
+        missing
+    }
+
+    /// Takes a column of nulls away again.
+    pub fn remove_unknown(&self, collection: &Described, field: &str) {
+        let mut unknown = self.unknown.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(fields) = unknown.get_mut(&collection.full_name()) {
+            fields.retain(|known| known != field);
+        }
+    }
+
+    fn table(&self, collection: &Described) -> Result<Collection, Failure> {
+        let mut all: Vec<(Field, ScanColumn)> = columns(&collection.schema)
+            .into_iter()
+            .map(|(field, id)| match field.name() == ID_COLUMN {
+                true => (field, ScanColumn::Id),
+                false => (field, ScanColumn::field(id)),
+            })
+            .collect();
+        let unknown = self.unknown.lock().unwrap_or_else(PoisonError::into_inner);
+        for name in unknown.get(&collection.full_name()).into_iter().flatten() {
+            let column = ScanColumn::Field { field: FieldId::ROOT, below: vec![ScanStep::Key(name.clone())] };
+            all.push((Field::new(name, DataType::Null, true), column));
+        }
+        let place = |shard| Ok(ShardPlace { shard, node: self.leaves.owner(shard_id(collection, shard))?.url.clone() });
+        let (fields, columns): (Vec<Field>, Vec<ScanColumn>) = all.into_iter().unzip();
+        let target = ScanTarget {
+            query: self.query,
+            collection: collection.id,
+            name: collection.full_name().into(),
+            fence: self.fence.clone().filter(|fence| fence.collection() == collection.id),
+        };
+        Ok(Collection {
+            target: Arc::new(target),
+            schema: Arc::new(Schema::new(fields)),
+            columns: columns.into(),
+            places: (0..collection.shards.into()).map(place).collect::<Result<_, Failure>>()?,
+            shard_key: Some(ID_COLUMN.into()),
+            rows: None,
+        })
+    }
+}
+
+fn shard_id(collection: &Described, shard: u32) -> ShardId {
+    let shard = u16::try_from(shard).expect("a collection has fewer shards than 2^16");
+    ShardId { collection: collection.id, shard }
+}
+
+/// All workspaces.
+#[derive(Debug)]
+pub struct Workspaces(pub Arc<Tables>);
+
+impl CatalogProvider for Workspaces {
+    fn schema_names(&self) -> Vec<String> {
+        self.0.state.workspaces().keys().cloned().collect()
+    }
+
+    fn schema(&self, name: &str) -> Option<Arc<dyn SchemaProvider>> {
+        let known = self.0.state.workspaces().contains_key(name);
+        known.then(|| Arc::new(InWorkspace { tables: Arc::clone(&self.0), workspace: name.into() }) as _)
+    }
+}
+
+/// One workspace.
+#[derive(Debug)]
+struct InWorkspace {
+    tables: Arc<Tables>,
+    workspace: String,
+}
+
+#[async_trait]
+impl SchemaProvider for InWorkspace {
+    fn table_names(&self) -> Vec<String> {
+        self.tables.state.collections_of(&self.workspace).map(|collection| collection.name.clone()).collect()
+    }
+
+    async fn table(&self, name: &str) -> Result<Option<Arc<dyn TableProvider>>> {
+        let Some(collection) = self.tables.state.find(&self.workspace, name) else { return Ok(None) };
+        let table = self.tables.table(collection).map_err(|failure| DataFusionError::External(Box::new(failure)))?;
+        Ok(Some(Arc::new(table)))
+    }
+
+    fn table_exist(&self, name: &str) -> bool {
+        self.tables.state.find(&self.workspace, name).is_some()
+    }
+}

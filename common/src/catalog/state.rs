@@ -1,0 +1,110 @@
+//! What the catalog knows at one moment.
+//!
+//! In: nothing; [`command`](super::command) changes it. Out: workspaces and collections by name and number. States are
+//! shared, never changed in place: whoever holds one sees what was true at one moment.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use crate::id::{CollectionId, ShardId};
+use crate::schema::Schema;
+
+/// A set of collections.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Workspace {
+    /// What its users say about it.
+    pub description: String,
+}
+
+/// A set of documents, as every role must know it.
+#[derive(Debug, Clone)]
+pub struct Collection {
+    /// Its number: what positions, shards and batches are named by.
+    pub id: CollectionId,
+    /// The workspace it is in.
+    pub workspace: String,
+    /// Its name there.
+    pub name: String,
+    /// What its users say about it.
+    pub description: String,
+    /// Who answers for it.
+    pub owner: String,
+    /// Into how many shards it is divided.
+    pub shards: u16,
+    /// Its fields.
+    pub schema: Arc<Schema>,
+}
+
+impl Collection {
+    /// Its shards.
+    pub fn shard_ids(&self) -> impl Iterator<Item = ShardId> + use<> {
+        let collection = self.id;
+        (0..self.shards).map(move |shard| ShardId { collection, shard })
+    }
+
+    /// Its name with its workspace: `workspace.collection`.
+    pub fn full_name(&self) -> String {
+        format!("{}.{}", self.workspace, self.name)
+    }
+}
+
+/// All workspaces and collections.
+#[derive(Debug, Clone)]
+pub struct CatalogState {
+    pub(super) version: u64,
+    pub(super) workspaces: BTreeMap<String, Workspace>,
+    pub(super) collections: BTreeMap<CollectionId, Arc<Collection>>,
+    /// INVARIANT: exactly the names of `collections`, by workspace and name.
+    pub(super) names: BTreeMap<(String, String), CollectionId>,
+    pub(super) next_collection: u32,
+}
+
+/// The workspace that is always there.
+pub(super) const PUBLIC: &str = "public";
+
+impl Default for CatalogState {
+    fn default() -> Self {
+        let public = Workspace { description: "the default workspace".into() };
+        Self {
+            version: 0,
+            workspaces: BTreeMap::from([(PUBLIC.to_string(), public)]),
+            collections: BTreeMap::new(),
+            names: BTreeMap::new(),
+            next_collection: 1,
+        }
+    }
+}
+
+impl CatalogState {
+    /// How many commands made it.
+    pub fn version(&self) -> u64 {
+        self.version
+    }
+
+    /// The workspaces, by name.
+    pub fn workspaces(&self) -> &BTreeMap<String, Workspace> {
+        &self.workspaces
+    }
+
+    /// All collections, in the order in which they were made.
+    pub fn collections(&self) -> impl Iterator<Item = &Arc<Collection>> {
+        self.collections.values()
+    }
+
+    /// The collections of a workspace, by name.
+    pub fn collections_of<'s>(&'s self, workspace: &'s str) -> impl Iterator<Item = &'s Arc<Collection>> {
+        let named = self.names.iter().filter(move |((of, _), _)| of == workspace);
+        named.map(|(_, id)| &self.collections[id])
+    }
+
+    /// The collection of a name.
+    pub fn find(&self, workspace: &str, name: &str) -> Option<&Arc<Collection>> {
+        let id = self.names.get(&(workspace.to_string(), name.to_string()))?;
+        self.collections.get(id)
+    }
+
+    /// The collection of a number.
+    pub fn collection(&self, id: CollectionId) -> Option<&Arc<Collection>> {
+        self.collections.get(&id)
+    }
+}

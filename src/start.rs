@@ -1,0 +1,158 @@
+//! `basalt start`: all roles in one process, over memory instead of sockets.
+//!
+//! ```text
+//! http ──▶ aggregator ──write──▶ tailer ──▶ local log ──▶ leaf
+//!              └──plans, keys────────────────────────────▶ │
+//! ```
+
+use std::fs::{File, create_dir_all};
+use std::io::{Read, Write};
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use anyhow::{Context, Result};
+use basalt_aggregator::aggregator::{Aggregator, ServiceConfig};
+use basalt_aggregator::leaves::{LeafNode, Leaves};
+use basalt_aggregator::metrics::Metrics;
+use basalt_aggregator::query::{Queries, QueryConfig};
+use basalt_aggregator::session::Sessions;
+use basalt_common::catalog::{Catalog, LocalCatalog};
+use basalt_common::clock::{Clock, SystemClock};
+use basalt_common::log::{LocalLog, LocalLogConfig, ShardLog};
+use basalt_common::scan::{LocalLeaf, ScanContext};
+use basalt_common::wire::Channels;
+use basalt_leaf::counters::Counters;
+use basalt_leaf::pipeline::Pipeline;
+use basalt_leaf::policy::MergePolicy;
+use basalt_leaf::shards::Shards;
+use basalt_tailer::pipeline::{Tailer, TailerConfig};
+use clap::Args;
+use tokio::net::TcpListener;
+use tracing_subscriber::EnvFilter;
+use url::Url;
+
+/// What `basalt start` is told.
+#[derive(Args)]
+pub(crate) struct StartArguments {
+    /// The folder for everything that lasts; made if it is not there.
+    #[arg(long, default_value = "basalt-data", value_name = "DIR")]
+    data: PathBuf,
+    /// The address for clients.
+    #[arg(long, default_value = "127.0.0.1:8080", value_name = "ADDR")]
+    http: SocketAddr,
+    /// Takes requests without a key from other machines too. Everyone who can reach the address can then read and change
+    /// everything.
+    #[arg(long)]
+    allow_anonymous: bool,
+    /// Into how many shards a collection is divided that does not say.
+    #[arg(long, default_value_t = ServiceConfig::default().shards)]
+    shards: u16,
+    /// The longest body of a request, in bytes.
+    #[arg(long, default_value_t = ServiceConfig::default().body_bytes_max, value_name = "BYTES")]
+    body_bytes_max: usize,
+    /// The most memory of one query, in bytes.
+    #[arg(long, default_value_t = QueryConfig::default().query_memory_bytes_max, value_name = "BYTES")]
+    query_memory_bytes_max: usize,
+    /// What to log: a level, or levels by module as the `tracing` crates read them.
+    #[arg(long, default_value = "info")]
+    log: String,
+}
+
+/// Runs all roles until the process is told to stop.
+pub(crate) async fn start(arguments: StartArguments) -> Result<()> {
+    let filter = EnvFilter::try_new(&arguments.log).context("--log")?;
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+    let node = Node::open(&arguments).await?;
+    let listener = TcpListener::bind(arguments.http).await;
+    let listener = listener.with_context(|| format!("the address {} cannot be used", arguments.http))?;
+    let address = listener.local_addr()?;
+    let (version, data) = (env!("CARGO_PKG_VERSION"), arguments.data.display());
+    say(&format!(
+        "basalt {version} serves {data} at http://{address}\ntry: basalt sql --url http://{address} -c \"SHOW TABLES\""
+    ));
+    basalt_aggregator::http::serve(listener, node.aggregator, stopped()).await?;
+    say("stopping");
+    node.followers.abort();
+    drop(node.log);
+    Ok(())
+}
+
+/// Tells whoever started the process; a closed output is no reason to stop.
+fn say(text: &str) {
+    let _ = writeln!(std::io::stdout(), "{text}");
+}
+
+/// The roles of this process.
+struct Node {
+    aggregator: Arc<Aggregator>,
+    followers: tokio::task::JoinHandle<()>,
+    log: Arc<dyn ShardLog>,
+}
+
+impl Node {
+    async fn open(arguments: &StartArguments) -> Result<Self> {
+        let folder = arguments.data.join("log");
+        create_dir_all(&folder).with_context(|| format!("the folder {} cannot be made", folder.display()))?;
+        let incarnation = u128::from(seed()?) << 64 | u128::from(seed()?);
+        let opened =
+            tokio::task::spawn_blocking(move || LocalLog::open(folder, LocalLogConfig::default(), incarnation));
+        let log: Arc<dyn ShardLog> = Arc::new(opened.await??);
+        let catalog: Arc<dyn Catalog> = Arc::new(LocalCatalog::open(Arc::clone(&log)).await?);
+        let clock: Arc<dyn Clock> = Arc::new(SystemClock::default());
+        let parallelism = std::thread::available_parallelism()?.get();
+        let counters = Arc::new(Counters::default());
+        let shards = Arc::new(Shards::new(Arc::clone(&catalog), Arc::new(|_| true), Arc::clone(&clock), counters));
+        let pipeline = Pipeline {
+            catalog: Arc::clone(&catalog),
+            log: Arc::clone(&log),
+            shards: Arc::clone(&shards),
+            policy: MergePolicy::default(),
+        };
+        let (ready, caught_up) = tokio::sync::oneshot::channel();
+        let followers = tokio::spawn(pipeline.run(ready));
+        caught_up.await.context("the leaf ended while it read its log")?;
+        let config = TailerConfig { parallelism, ..TailerConfig::default() };
+        let tailer = Tailer::new(Arc::clone(&catalog), Arc::clone(&log), Arc::clone(&clock), seed()?, config);
+        let here = Url::parse("http://in-this-process")?;
+        let scan = ScanContext {
+            local: Some(LocalLeaf { node: here.clone(), shards: Arc::clone(&shards) as _ }),
+            channels: Channels::default(),
+        };
+        let leaves: Arc<[Url]> = Arc::from([here.clone()]);
+        let sessions = Sessions { leaves, scan: Arc::new(scan), runtime: Arc::default(), parallelism };
+        let leaves = Leaves::new(vec![LeafNode { url: here, calls: shards }]);
+        let template = sessions.session()?.state();
+        let query = QueryConfig { query_memory_bytes_max: arguments.query_memory_bytes_max, ..QueryConfig::default() };
+        let queries = Queries::new(Arc::clone(&catalog), leaves.clone(), Arc::clone(&clock), template, seed()?, query);
+        let config = ServiceConfig {
+            body_bytes_max: arguments.body_bytes_max,
+            shards: arguments.shards,
+            anonymous_from_anywhere: arguments.allow_anonymous,
+            ..ServiceConfig::default()
+        };
+        let writes = Arc::new(tailer);
+        let metrics = Metrics::default();
+        let aggregator = Arc::new(Aggregator { catalog, writes, leaves, queries, clock, metrics, config });
+        Ok(Self { aggregator, followers, log })
+    }
+}
+
+/// A number that no other process has: what seeds of this one are made of.
+fn seed() -> Result<u64> {
+    let mut bytes = [0; 8];
+    File::open("/dev/urandom")?.read_exact(&mut bytes).context("no randomness")?;
+    Ok(u64::from_le_bytes(bytes))
+}
+
+/// Ready when the process is told to stop.
+async fn stopped() {
+    let mut terminate = match tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate()) {
+        Ok(terminate) => terminate,
+        Err(_) => return std::future::pending().await,
+    };
+    tokio::select! {
+        _ = terminate.recv() => {}
+        _ = tokio::signal::ctrl_c() => {}
+    }
+}

@@ -1,0 +1,66 @@
+//! `_id`s for documents that come without one.
+//!
+//! In: the time, or a request's key and an item's number. Out: UUIDs as text: of version 7 (time first, so that they are in
+//! the order in which they were made, about), or of version 8 and the same again for the same item of the same request.
+
+use std::sync::{Mutex, PoisonError};
+
+use basalt_common::batch::RequestKey;
+use basalt_common::random::SeededRandom;
+use uuid::{Builder, Uuid};
+use xxhash_rust::xxh3::{xxh3_64_with_seed, xxh3_128_with_seed};
+
+/// Makes `_id`s.
+#[derive(Debug)]
+pub struct IdMaker {
+    random: Mutex<SeededRandom>,
+}
+
+impl IdMaker {
+    /// Makes a maker whose `_id`s its seed decides.
+    pub fn new(seed: u64) -> Self {
+        Self { random: Mutex::new(SeededRandom::new(seed)) }
+    }
+
+    /// An `_id` that no other call gives.
+    pub fn next(&self, now_micros: i64) -> String {
+        let mut random = self.random.lock().unwrap_or_else(PoisonError::into_inner);
+        let bits = u128::from(random.next_u64()) << 64 | u128::from(random.next_u64());
+        drop(random);
+        let bytes = bits.to_le_bytes();
+        let counter: &[u8; 10] = bytes.first_chunk().expect("16 bytes are more than 10");
+        let millis = u64::try_from(now_micros / 1000).unwrap_or_default();
+        text(Builder::from_unix_timestamp_millis(millis, counter).into_uuid())
+    }
+
+    /// The `_id` of an item of a request with a key: the same at every try.
+    pub fn of_request(&self, key: &RequestKey, index: u64) -> String {
+        let seed = xxh3_64_with_seed(&index.to_le_bytes(), key.body_hash);
+        let hash = xxh3_128_with_seed(key.key.as_bytes(), seed);
+        text(Builder::from_custom_bytes(hash.to_le_bytes()).into_uuid())
+    }
+}
+
+fn text(id: Uuid) -> String {
+    id.hyphenated().to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+
+    use super::{IdMaker, RequestKey};
+
+    #[test]
+    fn made_ids_differ_and_those_of_a_request_come_back() {
+        let maker = IdMaker::new(7);
+        let made: HashSet<String> = (0..10_000).map(|at| maker.next(1_700_000_000_000_000 + at)).collect();
+        assert_eq!(made.len(), 10_000);
+        let (earlier, later) = (maker.next(1_700_000_000_000_000), maker.next(1_700_000_001_000_000));
+        assert!(earlier < later, "{earlier} {later}");
+        let key = |key: &str| RequestKey { key: key.into(), body_hash: 1 };
+        let of = |text: &str, index| IdMaker::new(1).of_request(&key(text), index);
+        assert_eq!(of("a", 0), maker.of_request(&key("a"), 0));
+        assert_eq!(HashSet::from([of("a", 0), of("a", 1), of("b", 0)]).len(), 3);
+    }
+}

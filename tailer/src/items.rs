@@ -1,0 +1,271 @@
+//! Operations out of a request's body.
+//!
+//! In: a body as the client sent it. Out: operations on documents, and for each item that is none, why, and where in the
+//! body. Owns what is accepted as an `_id`, and the shapes of patches and deletes.
+
+use basalt_common::calls::{BodyFormat, ItemError, WriteKind};
+use basalt_common::failure::{Failure, FailureKind};
+use basalt_common::patch::{PatchOperation, parse_merge, parse_operations};
+use basalt_common::value::json::{
+    JsonError, JsonErrorKind, JsonLimits, ndjson_lines, parse_array_of_documents, parse_document,
+};
+use basalt_common::value::json_write::{JsonStyle, write_json};
+use basalt_common::value::{Object, Tagged, Value};
+
+/// The longest `_id`.
+pub const ID_BYTES_MAX: usize = 1024;
+
+/// What is done to a document.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Change {
+    /// It becomes this one.
+    Upsert(Object),
+    /// Fields change; with `insert`, a missing document is made.
+    Patch {
+        /// What changes.
+        operations: Vec<PatchOperation>,
+        /// Whether a missing document is made.
+        insert: bool,
+    },
+    /// It goes.
+    Delete,
+}
+
+/// An operation of a request.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Item {
+    /// Which item of the request, from 0.
+    pub index: u64,
+    /// The document's `_id`; one is made where there is none.
+    pub id: Option<String>,
+    /// What is done.
+    pub change: Change,
+}
+
+/// The items of a body.
+#[derive(Debug, Default)]
+pub struct Items {
+    /// The good ones, in order.
+    pub items: Vec<Item>,
+    /// The others.
+    pub errors: Vec<ItemError>,
+}
+
+impl Items {
+    fn add(&mut self, index: u64, read: Result<Item, Fault>) {
+        match read {
+            Ok(item) => self.items.push(item),
+            Err(Fault { id, byte_offset, message }) => {
+                self.errors.push(ItemError { index, byte_offset, id, message });
+            }
+        }
+    }
+}
+
+/// Why an item is none.
+struct Fault {
+    id: Option<String>,
+    byte_offset: Option<u64>,
+    message: String,
+}
+
+impl Fault {
+    fn new(id: Option<String>, message: impl Into<String>) -> Self {
+        Self { id, byte_offset: None, message: message.into() }
+    }
+}
+
+/// Reads a body.
+///
+/// # Errors
+/// The body as a whole cannot be read: a malformed array, for instance. Lines of NDJSON are read one by one.
+pub fn read_items(kind: WriteKind, format: BodyFormat, body: &[u8], limits: &JsonLimits) -> Result<Items, Failure> {
+    let mut items = Items::default();
+    match (kind, format) {
+        (WriteKind::Delete, _) => read_deletes(body, limits, &mut items)?,
+        (_, BodyFormat::Json) => {
+            let values = parse_array_of_documents(body, limits).map_err(|error| body_failure(&error))?;
+            for (index, value) in values.into_iter().enumerate() {
+                items.add(index as u64, item(kind, index as u64, value));
+            }
+        }
+        (_, BodyFormat::Ndjson) => {
+            for (index, line) in ndjson_lines(body).enumerate() {
+                let read = match parse_document(line.bytes, limits) {
+                    Ok(value) => item(kind, index as u64, value),
+                    Err(error) => {
+                        let byte_offset = Some((line.byte_offset + error.byte_offset) as u64);
+                        let message = format!("line {}, column {}: {}", line.number, error.column, error.kind);
+                        Err(Fault { id: None, byte_offset, message })
+                    }
+                };
+                items.add(index as u64, read);
+            }
+        }
+    }
+    Ok(items)
+}
+
+fn body_failure(error: &JsonError) -> Failure {
+    let kind = match error.kind {
+        JsonErrorKind::TooLong { .. } => FailureKind::TooLarge,
+        _ => FailureKind::InvalidRequest,
+    };
+    Failure::new(kind, format!("the body cannot be read: {error}, at byte {}", error.byte_offset))
+        .with_hint("nothing was accepted; mend the body, or send NDJSON, of which the other lines are taken")
+}
+
+fn item(kind: WriteKind, index: u64, value: Value) -> Result<Item, Fault> {
+    let Value::Object(mut object) = value else {
+        return Err(Fault::new(None, format!("a document is an object, not a {}", value.value_type().name())));
+    };
+    let id = object.remove("_id").map(|id| read_id(&id)).transpose().map_err(|message| Fault::new(None, message))?;
+    match kind {
+        WriteKind::Upsert => Ok(Item { index, id, change: Change::Upsert(object) }),
+        _ => {
+            let Some(id) = id else { return Err(Fault::new(None, "a patch names the document: \"_id\" is missing")) };
+            let change = read_patch(object).map_err(|message| Fault::new(Some(id.clone()), message))?;
+            Ok(Item { index, id: Some(id), change })
+        }
+    }
+}
+
+fn read_patch(mut object: Object) -> Result<Change, String> {
+    let insert = match object.remove("upsert") {
+        None => false,
+        Some(Value::Bool(insert)) => insert,
+        Some(other) => return Err(format!("\"upsert\" is true or false, not a {}", other.value_type().name())),
+    };
+    let operations = match (object.remove("patch"), object.remove("merge")) {
+        (Some(patch), None) => parse_operations(patch).map_err(|error| error.to_string())?,
+        (None, Some(merge)) => vec![parse_merge(merge).map_err(|error| error.to_string())?],
+        _ => return Err("a patch has either \"patch\", a list of operations, or \"merge\", an object".into()),
+    };
+    match object.keys().next() {
+        Some(key) => Err(format!("{key:?} is not known here; there are _id, patch, merge and upsert")),
+        None => Ok(Change::Patch { operations, insert }),
+    }
+}
+
+fn read_deletes(body: &[u8], limits: &JsonLimits, items: &mut Items) -> Result<(), Failure> {
+    // One list of keys is one document to the reader: a body's limit holds for it, not a document's.
+    let limits = JsonLimits { document_bytes_max: usize::MAX, ..*limits };
+    let shape = || Failure::invalid("the body of a delete is {\"ids\": [\"…\"]}");
+    let body = parse_document(body, &limits).map_err(|error| body_failure(&error))?;
+    let Value::Object(mut body) = body else { return Err(shape()) };
+    let Some(Value::Array(ids)) = body.remove("ids") else { return Err(shape()) };
+    if !body.is_empty() {
+        return Err(shape());
+    }
+    for (index, id) in ids.iter().enumerate() {
+        let index = index as u64;
+        let read = read_id(id).map_err(|message| Fault::new(None, message));
+        items.add(index, read.map(|id| Item { index, id: Some(id), change: Change::Delete }));
+    }
+    Ok(())
+}
+
+/// An `_id`: a text, or a number as its decimal text.
+fn read_id(id: &Value) -> Result<String, String> {
+    let text = match id {
+        Value::String(text) => text.clone(),
+        Value::Int(_) | Value::Float(_) | Value::Decimal(_) => number_text(id),
+        Value::Tagged(Tagged { tag, text }) if tag == Tagged::NUMBER => text.clone(),
+        other => return Err(format!("an _id is a string or a number, not a {}", other.value_type().name())),
+    };
+    match text.len() {
+        0 => Err("an _id is not empty".into()),
+        1..=ID_BYTES_MAX => Ok(text),
+        bytes => Err(format!("an _id has at most {ID_BYTES_MAX} bytes, and this one {bytes}")),
+    }
+}
+
+fn number_text(number: &Value) -> String {
+    let mut text = Vec::new();
+    write_json(number, &mut text, JsonStyle::default());
+    String::from_utf8(text).expect("JSON is written as UTF-8")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{BodyFormat, Items, JsonLimits, WriteKind, read_items};
+
+    fn shown(items: &Items) -> (Vec<String>, Vec<String>) {
+        let good = items.items.iter().map(|item| format!("{} {:?}", item.index, item.id)).collect();
+        let bad = items.errors.iter().map(|error| format!("{} {:?} {}", error.index, error.byte_offset, error.message));
+        (good, bad.collect())
+    }
+
+    fn read(kind: WriteKind, format: BodyFormat, body: &str) -> Result<Items, String> {
+        read_items(kind, format, body.as_bytes(), &JsonLimits::default()).map_err(|failure| failure.message)
+    }
+
+    #[track_caller]
+    fn check(kind: WriteKind, format: BodyFormat, body: &str, good: &[&str], bad: &[&str]) {
+        let (is_good, is_bad) = shown(&read(kind, format, body).expect("the body can be read"));
+        assert_eq!(is_good, good, "{body}");
+        assert_eq!(is_bad, bad, "{body}");
+    }
+
+    #[test]
+    fn ids_are_texts_or_numbers() {
+        let body = r#"[{"_id": "a"}, {"_id": 7}, {"_id": 1.5}, {"_id": 18446744073709551616}, {}, {"_id": null}, {"_id": ""}, 3]"#;
+        check(
+            WriteKind::Upsert,
+            BodyFormat::Json,
+            body,
+            &[r#"0 Some("a")"#, r#"1 Some("7")"#, r#"2 Some("1.5")"#, r#"3 Some("18446744073709551616")"#, "4 None"],
+            &[
+                "5 None an _id is a string or a number, not a null",
+                "6 None an _id is not empty",
+                "7 None a document is an object, not a int",
+            ],
+        );
+    }
+
+    #[test]
+    fn the_other_lines_land() {
+        let body = "{\"_id\": \"a\"}\n{\"b\": tru}\n\n{\"_id\": \"c\"}\n";
+        check(
+            WriteKind::Upsert,
+            BodyFormat::Ndjson,
+            body,
+            &[r#"0 Some("a")"#, r#"2 Some("c")"#],
+            &["1 Some(22) line 2, column 10: expected `true`, `false` or `null`"],
+        );
+        let refused = read(WriteKind::Upsert, BodyFormat::Json, r#"[{"_id": "a"}, {"b": tru}]"#);
+        assert_eq!(
+            refused.map(|_| ()),
+            Err("the body cannot be read: expected `true`, `false` or `null` (line 1, column 22), at byte 21".into())
+        );
+    }
+
+    #[test]
+    fn patches_and_deletes_have_their_shapes() {
+        let body = r#"[{"_id": "a", "patch": [{"op": "increment", "path": "/n", "value": 1}]},
+            {"_id": "b", "merge": {"x": null}, "upsert": true}, {"_id": "c", "patch": [], "merge": {}},
+            {"patch": []}, {"_id": "d", "patch": [{"op": "grow", "path": "/n"}]}, {"_id": "e", "merge": {}, "x": 1}]"#;
+        check(
+            WriteKind::Patch,
+            BodyFormat::Json,
+            body,
+            &[r#"0 Some("a")"#, r#"1 Some("b")"#],
+            &[
+                "2 None a patch has either \"patch\", a list of operations, or \"merge\", an object",
+                "3 None a patch names the document: \"_id\" is missing",
+                "4 None operation 0: \"grow\" is no operation; there are add, replace, remove, test, move, copy, increment",
+                "5 None \"x\" is not known here; there are _id, patch, merge and upsert",
+            ],
+        );
+        check(
+            WriteKind::Delete,
+            BodyFormat::Json,
+            r#"{"ids": ["a", 1, true]}"#,
+            &[r#"0 Some("a")"#, r#"1 Some("1")"#],
+            &["2 None an _id is a string or a number, not a bool"],
+        );
+        for bad in ["[]", "{}", r#"{"ids": 1}"#, r#"{"ids": [], "x": 1}"#] {
+            assert!(read(WriteKind::Delete, BodyFormat::Json, bad).is_err(), "{bad}");
+        }
+    }
+}

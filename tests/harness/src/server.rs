@@ -1,0 +1,166 @@
+//! A `basalt start` process, and what clients send it.
+
+use std::io::{BufRead, BufReader};
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+use basalt_common::patch::PatchOperation;
+use basalt_common::value::json_write::{JsonStyle, write_json};
+use basalt_common::value::{Object, Value};
+use reqwest::{Method, Response};
+use serde_json::Value as Json;
+
+use crate::leaf::program;
+use crate::operations::Operation;
+
+/// No request here may take longer; a hang is a failure.
+const DEADLINE: Duration = Duration::from_secs(60);
+
+/// A running server; killed when dropped.
+#[derive(Debug)]
+pub struct Server {
+    child: Child,
+    /// Its address.
+    pub url: String,
+    http: reqwest::Client,
+}
+
+impl Server {
+    /// Starts one on a free port and waits until it serves.
+    ///
+    /// # Errors
+    /// The program is not built, or ended before it served.
+    pub fn start(data: &Path, arguments: &[&str]) -> Result<Self> {
+        let mut child = Command::new(program("basalt")?)
+            .args(["start", "--http", "127.0.0.1:0", "--log", "warn", "--data"])
+            .arg(data)
+            .args(arguments)
+            .stdout(Stdio::piped())
+            .spawn()?;
+        let mut line = String::new();
+        BufReader::new(child.stdout.take().context("the server has no output")?).read_line(&mut line)?;
+        // The rest of what it says is not read: a server does not depend on that.
+        let url = line.trim().rsplit(' ').next().unwrap_or_default().to_string();
+        ensure!(url.starts_with("http://"), "the server said {line:?} instead of its address");
+        let http = reqwest::Client::builder().no_proxy().timeout(DEADLINE).build()?;
+        Ok(Self { child, url, http })
+    }
+
+    /// Its process.
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Kills it with SIGKILL and waits until it is gone.
+    ///
+    /// # Errors
+    /// The process cannot be signalled.
+    pub fn kill(&mut self) -> Result<()> {
+        self.child.kill()?;
+        self.child.wait()?;
+        Ok(())
+    }
+
+    /// Sends a request with these headers.
+    ///
+    /// # Errors
+    /// No reply came.
+    pub async fn send(
+        &self,
+        method: Method,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: impl Into<Vec<u8>>,
+    ) -> Result<Response> {
+        let mut request = self.http.request(method, format!("{}{path}", self.url)).body(body.into());
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        Ok(request.send().await?)
+    }
+
+    /// Sends JSON and returns the status with the reply as JSON.
+    ///
+    /// # Errors
+    /// No reply came, or it is not JSON.
+    pub async fn json(&self, method: Method, path: &str, body: impl Into<Vec<u8>>) -> Result<(u16, Json)> {
+        let response = self.send(method, path, &[("content-type", "application/json")], body).await?;
+        let status = response.status().as_u16();
+        let text = response.text().await?;
+        let json = serde_json::from_str(&text).with_context(|| format!("{path} answered {status} {text:?}"))?;
+        Ok((status, json))
+    }
+
+    /// The rows of a query, as objects.
+    ///
+    /// # Errors
+    /// The query failed.
+    pub async fn rows(&self, sql: &str) -> Result<Vec<Json>> {
+        let body = serde_json::json!({ "sql": sql }).to_string();
+        let (status, reply) = self.json(Method::POST, "/v1/query", body).await?;
+        ensure!(status == 200, "{sql}: {reply}");
+        Ok(reply["rows"].as_array().context("a reply without rows")?.clone())
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        // The process may have ended already; there is nothing else to do about an error here.
+        let _ = self.kill();
+    }
+}
+
+/// A value as JSON text.
+///
+/// # Panics
+/// Never: JSON is written as UTF-8.
+pub fn json_text(value: &Value) -> String {
+    let mut text = Vec::new();
+    write_json(value, &mut text, JsonStyle::default());
+    String::from_utf8(text).expect("JSON is written as UTF-8")
+}
+
+/// A document as clients send it.
+pub fn document_text(id: &str, document: &Object) -> String {
+    let mut document = document.clone();
+    document.insert("_id".into(), Value::String(id.into()));
+    json_text(&Value::Object(document))
+}
+
+fn pointer(path: &[String]) -> Value {
+    Value::String(path.iter().map(|key| format!("/{}", key.replace('~', "~0").replace('/', "~1"))).collect())
+}
+
+fn operation_value(operation: &PatchOperation) -> Option<Value> {
+    let object = |name: &str, fields: Vec<(&str, Value)>| {
+        let fields = fields.into_iter().chain([("op", Value::String(name.into()))]);
+        Some(Value::Object(fields.map(|(key, value)| (key.to_string(), value)).collect()))
+    };
+    match operation {
+        PatchOperation::Add { path, value } => object("add", vec![("path", pointer(path)), ("value", value.clone())]),
+        PatchOperation::Replace { path, value } => {
+            object("replace", vec![("path", pointer(path)), ("value", value.clone())])
+        }
+        PatchOperation::Remove { path } => object("remove", vec![("path", pointer(path))]),
+        PatchOperation::Increment { path, by } => {
+            object("increment", vec![("path", pointer(path)), ("value", by.clone())])
+        }
+        PatchOperation::Test { path, value } => object("test", vec![("path", pointer(path)), ("value", value.clone())]),
+        PatchOperation::Move { from, path } => object("move", vec![("from", pointer(from)), ("path", pointer(path))]),
+        PatchOperation::Copy { from, path } => object("copy", vec![("from", pointer(from)), ("path", pointer(path))]),
+        PatchOperation::Merge { .. } => None,
+    }
+}
+
+/// A patch as clients send it; none where it mixes merges and operations, which no request can.
+pub fn patch_text(id: &str, operation: &Operation) -> Option<String> {
+    let Operation::Patch { operations, insert } = operation else { return None };
+    let mut item = Object::from([("_id".into(), Value::String(id.into())), ("upsert".into(), Value::Bool(*insert))]);
+    match operations.as_slice() {
+        [PatchOperation::Merge { object }] => item.insert("merge".into(), Value::Object(object.clone())),
+        all => item.insert("patch".into(), Value::Array(all.iter().map(operation_value).collect::<Option<_>>()?)),
+    };
+    Some(json_text(&Value::Object(item)))
+}

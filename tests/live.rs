@@ -1,0 +1,544 @@
+//! One process, live: documents in over HTTP, SQL out, as clients see it.
+//!
+//! Random operations against a map of documents; the contract's shapes; bad input; requests sent twice; kill -9.
+
+#![allow(clippy::print_stdout, reason = "a test that counts says what it counted")]
+
+use std::collections::BTreeMap;
+
+use anyhow::{Context, Result, ensure};
+use basalt_common::value::{Object, Value, json};
+use basalt_harness::operations::{Effect, Model, Operation, Operations};
+use basalt_harness::server::{Server, document_text, json_text, patch_text};
+use reqwest::Method;
+use serde_json::{Value as Json, json};
+use tempfile::TempDir;
+
+const DOCUMENTS: &str = "/v1/workspaces/public/collections/docs/documents";
+
+struct Live {
+    server: Server,
+    data: TempDir,
+}
+
+impl Live {
+    fn start(arguments: &[&str]) -> Result<Self> {
+        let data = tempfile::tempdir()?;
+        Ok(Self { server: Server::start(data.path(), arguments)?, data })
+    }
+
+    async fn write(&self, method: Method, body: String) -> Result<Json> {
+        let (status, reply) = self.server.json(method, &format!("{DOCUMENTS}?wait=applied"), body).await?;
+        ensure!(status == 200, "{status} {reply}");
+        Ok(reply)
+    }
+
+    async fn query(&self, body: Json) -> Result<(u16, Json)> {
+        self.server.json(Method::POST, "/v1/query", body.to_string()).await
+    }
+}
+
+/// A document as SQL shows it: nulls and absent fields of objects are the same.
+fn without_nulls(value: &Value) -> Value {
+    match value {
+        Value::Object(object) => {
+            let kept = object.iter().filter(|(_, value)| **value != Value::Null);
+            Value::Object(kept.map(|(key, value)| (key.clone(), without_nulls(value))).collect())
+        }
+        Value::Array(items) => Value::Array(items.iter().map(without_nulls).collect()),
+        other => other.clone(),
+    }
+}
+
+/// Equal as JSON, but for ints that stand in a column of floats.
+fn equal_in_sql(shown: &Value, expected: &Value) -> bool {
+    match (shown, expected) {
+        (Value::Float(shown), Value::Int(expected)) => *shown == *expected as f64,
+        (Value::Array(shown), Value::Array(expected)) => {
+            shown.len() == expected.len() && shown.iter().zip(expected).all(|(a, b)| equal_in_sql(a, b))
+        }
+        (Value::Object(shown), Value::Object(expected)) => {
+            let same =
+                |(key, value): (&String, &Value)| expected.get(key).is_some_and(|other| equal_in_sql(value, other));
+            shown.len() == expected.len() && shown.iter().all(same)
+        }
+        _ => shown.equal_as_json(expected),
+    }
+}
+
+fn parse(text: &str) -> Result<Value> {
+    let limits = json::JsonLimits { document_bytes_max: usize::MAX, ..json::JsonLimits::default() };
+    Ok(json::parse_document(text.as_bytes(), &limits)?)
+}
+
+fn field<'v>(value: &'v Value, key: &str) -> Result<&'v Value> {
+    match value {
+        Value::Object(object) => object.get(key).with_context(|| format!("no {key}")),
+        other => anyhow::bail!("{other:?} is no object"),
+    }
+}
+
+/// Documents of a reply by `_id`, which is taken out of them.
+fn by_id(rows: &Value) -> Result<BTreeMap<String, Value>> {
+    let Value::Array(rows) = rows else { anyhow::bail!("no rows") };
+    let mut documents = BTreeMap::new();
+    for row in rows {
+        let Value::Object(mut row) = row.clone() else { continue };
+        let Some(Value::String(id)) = row.remove("_id") else { anyhow::bail!("a row without _id") };
+        ensure!(documents.insert(id, Value::Object(row)).is_none(), "a document is there twice");
+    }
+    Ok(documents)
+}
+
+/// All documents through SQL and through their keys, against the model.
+async fn compare(live: &Live, model: &Model, ids: u64) -> Result<()> {
+    let body = json!({ "sql": "SELECT * FROM docs" }).to_string();
+    let response = live.server.send(Method::POST, "/v1/query", &[], body).await?;
+    ensure!(response.status() == 200, "{}", response.text().await?);
+    let shown = by_id(field(&parse(&response.text().await?)?, "rows")?)?;
+    ensure!(shown.len() == model.documents.len(), "{} rows, {} documents", shown.len(), model.documents.len());
+    let asked: Vec<String> = (0..ids).map(|id| format!("doc-{id}")).collect();
+    let path = format!("{DOCUMENTS}/_get");
+    let response = live.server.send(Method::POST, &path, &[], json!({ "ids": asked }).to_string()).await?;
+    let read = by_id(field(&parse(&response.text().await?)?, "documents")?)?;
+    ensure!(read.len() == model.documents.len(), "{} read, {} documents", read.len(), model.documents.len());
+    for (id, document) in &model.documents {
+        let document = Value::Object(document.clone());
+        ensure!(read[id] == document, "{id} by key: {:?}\nexpected {document:?}", read[id]);
+        let (shown, expected) = (without_nulls(&shown[id]), without_nulls(&document));
+        ensure!(
+            equal_in_sql(&shown, &expected),
+            "{id} in SQL: {}\nexpected {}",
+            json_text(&shown),
+            json_text(&expected)
+        );
+    }
+    Ok(())
+}
+
+/// Draws operations on documents none of which is named twice, by kind, and applies them to the model.
+fn draw(
+    operations: &mut Operations,
+    model: &mut Model,
+) -> (BTreeMap<&'static str, Vec<String>>, BTreeMap<Effect, u64>) {
+    let (mut bodies, mut effects) = (BTreeMap::<_, Vec<String>>::new(), BTreeMap::new());
+    let mut named = std::collections::BTreeSet::new();
+    for _ in 0..operations.batch_size() {
+        let (id, operation) = operations.draw();
+        let (kind, text) = match &operation {
+            Operation::Upsert(document) => ("POST", document_text(&id, document)),
+            Operation::Delete => ("DELETE", format!("{id:?}")),
+            Operation::Patch { .. } => match patch_text(&id, &operation) {
+                Some(text) => ("PATCH", text),
+                None => continue,
+            },
+        };
+        if named.insert(id.clone()) {
+            bodies.entry(kind).or_default().push(text);
+            *effects.entry(model.apply(&id, &operation)).or_default() += 1;
+        }
+    }
+    (bodies, effects)
+}
+
+/// Oracle (a) through the whole path: HTTP, tailer, log, leaf, SQL; killed and started again in the middle.
+#[tokio::test(flavor = "multi_thread")]
+async fn random_operations_end_as_in_a_map() -> Result<()> {
+    const IDS: u64 = 400;
+    let mut live = Live::start(&[])?;
+    let (mut operations, mut model) = (Operations::without_indices(20_261_121, IDS), Model::default());
+    let (mut done, mut compared) = (0, 0);
+    let mut totals: BTreeMap<Effect, u64> = BTreeMap::new();
+    for round in 0..300 {
+        let (bodies, effects) = draw(&mut operations, &mut model);
+        let mut found: BTreeMap<Effect, u64> = BTreeMap::new();
+        for (kind, texts) in bodies {
+            let body = match kind {
+                "DELETE" => format!("{{\"ids\": [{}]}}", texts.join(",")),
+                _ => format!("[{}]", texts.join(",")),
+            };
+            let reply = live.write(kind.parse()?, body).await?;
+            ensure!(reply["accepted"] == texts.len(), "{reply}");
+            let outcomes = [
+                ("added", Effect::Added),
+                ("replaced", Effect::Replaced),
+                ("patched", Effect::Patched),
+                ("deleted", Effect::Deleted),
+                ("missing", Effect::Missing),
+                ("failed", Effect::Failed),
+            ];
+            for (name, effect) in outcomes {
+                *found.entry(effect).or_default() += reply["outcomes"][name].as_u64().context("no outcome")?;
+            }
+        }
+        found.retain(|_, count| *count > 0);
+        ensure!(found == effects, "round {round}: {found:?}, expected {effects:?}");
+        done += effects.values().sum::<u64>();
+        effects.into_iter().for_each(|(effect, count)| *totals.entry(effect).or_default() += count);
+        if done - compared > 2_000 {
+            compare(&live, &model, IDS).await?;
+            compared = done;
+        }
+        if round == 150 {
+            live.server.kill()?;
+            live.server = Server::start(live.data.path(), &[])?;
+            compare(&live, &model, IDS).await?;
+        }
+    }
+    compare(&live, &model, IDS).await?;
+    println!("{done} operations over HTTP: {totals:?}");
+    ensure!(totals.len() == 6, "an outcome never came: {totals:?}");
+    Ok(())
+}
+
+/// A query given a write's fence sees the write, whatever else runs; so does a read by key.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_fence_reads_its_write() -> Result<()> {
+    let live = Live::start(&[])?;
+    for n in 0..100 {
+        // The field is new each time: the query's schema must have passed the fence, too.
+        let body = format!(r#"{{"_id": "x", "n": {n}, "f{n}": {n}}}"#);
+        let (_, reply) = live.server.json(Method::POST, DOCUMENTS, body).await?;
+        let fence = reply["fence"].as_str().context("no fence")?;
+        let (status, answer) =
+            live.query(json!({ "sql": format!("SELECT n, f{n} AS f FROM docs"), "fence": fence })).await?;
+        ensure!(status == 200 && answer["rows"] == json!([{ "n": n, "f": n }]), "{n}: {answer}");
+        let asked = json!({ "ids": ["x"], "fields": ["n"], "fence": fence }).to_string();
+        let (_, read) = live.server.json(Method::POST, &format!("{DOCUMENTS}/_get"), asked).await?;
+        ensure!(read["documents"] == json!([{ "_id": "x", "n": n }]), "{n}: {read}");
+        let wait = json!({ "fence": fence }).to_string();
+        ensure!(live.server.json(Method::POST, "/v1/fences/wait", wait).await? == (200, json!({ "passed": true })));
+    }
+    Ok(())
+}
+
+async fn keyed(live: &Live, method: Method, key: &str, body: &str) -> Result<(u16, Json)> {
+    let headers = [("idempotency-key", key), ("content-type", "application/json")];
+    let response = live.server.send(method, &format!("{DOCUMENTS}?wait=applied"), &headers, body).await?;
+    let status = response.status().as_u16();
+    Ok((status, serde_json::from_str(&response.text().await?)?))
+}
+
+/// A request with a key does its work once, however often it comes, and after a crash too.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_request_with_a_key_counts_once() -> Result<()> {
+    let mut live = Live::start(&[])?;
+    let documents: Vec<Json> = (0..50).map(|id| json!({ "_id": id.to_string(), "n": 0 })).collect();
+    live.write(Method::POST, json!(documents).to_string()).await?;
+    let increments: Vec<Json> = (0..50)
+        .map(|id| json!({ "_id": id.to_string(), "patch": [{ "op": "increment", "path": "/n", "value": 1 }] }))
+        .collect();
+    let body = json!(increments).to_string();
+    for attempt in 0..6 {
+        if attempt == 3 {
+            live.server.kill()?;
+            live.server = Server::start(live.data.path(), &[])?;
+        }
+        let (status, reply) = keyed(&live, Method::PATCH, "once", &body).await?;
+        ensure!(status == 200 && reply["outcomes"]["patched"] == 50, "attempt {attempt}: {reply}");
+    }
+    let made = r#"[{"a": 1}, {"a": 2}]"#;
+    for _ in 0..3 {
+        let (status, _) = keyed(&live, Method::POST, "made", made).await?;
+        ensure!(status == 200);
+    }
+    let rows = live.server.rows("SELECT count(n) AS n, sum(n) AS total, count(a) AS made FROM docs").await?;
+    ensure!(rows == [json!({ "n": 50, "total": 50, "made": 2 })], "{rows:?}");
+    let (status, conflict) = keyed(&live, Method::PATCH, "once", &body.replace("increment", "replace")).await?;
+    ensure!(status == 409 && conflict["error"]["kind"] == "conflict", "{status} {conflict}");
+    Ok(())
+}
+
+/// The forms and settings of a query.
+#[tokio::test(flavor = "multi_thread")]
+async fn queries_have_their_forms() -> Result<()> {
+    let live = Live::start(&[])?;
+    let documents = json!([
+        { "_id": "a", "n": 1, "big": 9007199254740993_i64, "user": { "id": 7, "Name": "Bob" }, "tags": ["x", "y"], "mixed": 5 },
+        { "_id": "b", "n": 2, "user": { "id": 8, "Name": "Eve" }, "tags": [], "mixed": "five" },
+        { "_id": "c", "n": 3, "mixed": 5.5 },
+        { "_id": "d", "n": 4, "mixed": { "deep": true } }
+    ]);
+    live.write(Method::POST, documents.to_string()).await?;
+    let check = async |body: Json, expected: Json| -> Result<()> {
+        let (status, reply) = live.query(body.clone()).await?;
+        ensure!(status == 200 && reply["rows"] == expected, "{body}\n{reply}\nexpected {expected}");
+        Ok(())
+    };
+    check(json!({ "sql": "SELECT n FROM docs WHERE n > :least ORDER BY n LIMIT $1", "parameters": [1] }), json!([]))
+        .await
+        .err();
+    check(
+        json!({ "sql": "SELECT n FROM docs WHERE n > :least ORDER BY n", "parameters": { "least": 2 } }),
+        json!([{ "n": 3 }, { "n": 4 }]),
+    )
+    .await?;
+    check(json!({ "sql": "SELECT n FROM docs WHERE _id = $1 OR n IN ($2, $3)", "parameters": ["a", 9, 10], "rows": "arrays" }), json!([[1]])).await?;
+    check(
+        json!({ "sql": "SELECT docs.user.Name, tags[1] AS tag FROM docs WHERE docs.user.id = 7" }),
+        json!([{ "Name": "Bob", "tag": "x" }]),
+    )
+    .await?;
+    check(
+        json!({ "sql": "SELECT big FROM docs WHERE n = 1", "big_integers": "string" }),
+        json!([{ "big": "9007199254740993" }]),
+    )
+    .await?;
+    check(json!({ "sql": "SELECT n FROM docs WHERE mixed > 5.2" }), json!([{ "n": 3 }])).await?;
+    check(json!({ "sql": "SELECT n FROM docs WHERE mixed = 'five'" }), json!([{ "n": 2 }])).await?;
+    check(json!({ "sql": "SELECT count(*) AS c FROM docs WHERE mixed <> 5" }), json!([{ "c": 3 }])).await?;
+    check(json!({ "sql": "SELECT mixed.deep FROM docs WHERE n = 4" }), json!([{ "deep": true }])).await?;
+    check(
+        json!({ "sql": "SELECT mixed + 1 AS m FROM docs ORDER BY n" }),
+        json!([{ "m": 6.0 }, { "m": null }, { "m": 6.5 }, { "m": null }]),
+    )
+    .await?;
+    check(
+        json!({ "sql": "SELECT mixed, count(*) AS c FROM docs GROUP BY mixed HAVING count(*) = 1 AND mixed = 5" }),
+        json!([{ "mixed": 5, "c": 1 }]),
+    )
+    .await?;
+    check(json!({ "sql": "SELECT a.n FROM docs a JOIN docs b ON a._id = b._id WHERE b.n = 2" }), json!([{ "n": 2 }]))
+        .await?;
+    check(json!({ "sql": "SELECT count(*) AS c FROM public.docs, (VALUES (1), (2)) two(x)" }), json!([{ "c": 8 }]))
+        .await?;
+    let (_, reply) = live.query(json!({ "sql": "SELECT nn, docs.user.nam FROM docs WHERE n = 1" })).await?;
+    ensure!(reply["rows"] == json!([{ "nn": null, "nam": null }]), "{reply}");
+    let warnings = reply["warnings"].to_string();
+    ensure!(
+        warnings.contains("field nn") && warnings.contains("user.nam") && warnings.contains("did you mean Name?"),
+        "{warnings}"
+    );
+    ensure!(reply["stats"]["rows_scanned"] == 4 && reply["stats"]["shards"] == 4, "{reply}");
+    let (_, columns) =
+        live.query(json!({ "sql": "SELECT _id, n, docs.user, tags, mixed, 1.5 AS f FROM docs LIMIT 0" })).await?;
+    let types: Vec<&str> =
+        columns["columns"].as_array().context("no columns")?.iter().filter_map(|c| c["type"].as_str()).collect();
+    ensure!(types == ["string", "int", "object", "array", "dynamic", "float"], "{types:?}");
+    Ok(())
+}
+
+/// The same rows as lines, as CSV and as an Arrow stream.
+#[tokio::test(flavor = "multi_thread")]
+async fn rows_come_in_four_forms() -> Result<()> {
+    let live = Live::start(&[])?;
+    let documents: Vec<Json> =
+        (0..30_000).map(|n| json!({ "_id": n.to_string(), "n": n, "text": "some text, quoted" })).collect();
+    live.write(Method::POST, json!(documents).to_string()).await?;
+    let sql = json!({ "sql": "SELECT n, text FROM docs ORDER BY n" }).to_string();
+    let ask = async |accept: &str| -> Result<(String, Vec<u8>)> {
+        let response = live.server.send(Method::POST, "/v1/query", &[("accept", accept)], sql.clone()).await?;
+        let content_type = response.headers()["content-type"].to_str()?.to_string();
+        Ok((content_type, response.bytes().await?.to_vec()))
+    };
+    let (content_type, lines) = ask("application/x-ndjson").await?;
+    let lines = String::from_utf8(lines)?;
+    ensure!(content_type == "application/x-ndjson" && lines.lines().count() == 30_000);
+    ensure!(lines.lines().nth(77) == Some(r#"{"n":77,"text":"some text, quoted"}"#));
+    let csv = String::from_utf8(ask("text/csv").await?.1)?;
+    ensure!(
+        csv.lines().count() == 30_001 && csv.lines().nth(78) == Some("77,\"some text, quoted\""),
+        "{}",
+        &csv[..200]
+    );
+    let (_, arrow) = ask("application/vnd.apache.arrow.stream").await?;
+    let reader = datafusion::arrow::ipc::reader::StreamReader::try_new(arrow.as_slice(), None)?;
+    let rows: usize = reader.map(|batch| batch.map(|batch| batch.num_rows())).sum::<Result<_, _>>()?;
+    ensure!(rows == 30_000, "{rows}");
+    let (_, json) = ask("application/json").await?;
+    let reply: Json = serde_json::from_slice(&json)?;
+    ensure!(reply["rows"].as_array().is_some_and(|rows| rows.len() == 30_000));
+    Ok(())
+}
+
+/// Bad SQL says where and what to do, reaches nothing it should not, and ends in time and within its memory.
+#[tokio::test(flavor = "multi_thread")]
+async fn bad_queries_are_explained() -> Result<()> {
+    let live = Live::start(&["--query-memory-bytes-max", "20000000"])?;
+    let documents: Vec<Json> =
+        (0..20_000).map(|n| json!({ "_id": n.to_string(), "n": n, "text": format!("{n:0>200}") })).collect();
+    live.write(Method::POST, json!(documents).to_string()).await?;
+    let cases = [
+        (json!({ "sql": "SELECT n FRM docs" }), 400, "invalid_request", Some((1, 14))),
+        (json!({ "sql": "SELECT n\nFROM dcs" }), 404, "not_found", Some((2, 6))),
+        (json!({ "sql": "SELECT count(*),\n  lenth(text) FROM docs" }), 400, "invalid_request", Some((2, 3))),
+        (json!({ "sql": "" }), 400, "invalid_request", None),
+        (json!({ "sql": "SELECT 1; SELECT 2" }), 400, "invalid_request", None),
+        (json!({ "sql": "SELECT n / 0 FROM docs" }), 400, "invalid_request", None),
+        (json!({ "sql": "SELECT :x" }), 400, "invalid_request", None),
+        (json!({ "sql": "SELECT 1", "parameters": { "x": 1 } }), 400, "invalid_request", None),
+        (json!({ "sql": "SELECT 1", "workspace": "publik" }), 404, "not_found", None),
+        (json!({ "sql": "SELECT 1", "fence": "nonsense" }), 400, "invalid_request", None),
+        (json!({ "sql": "SELECT 1", "tmeout_ms": 5 }), 400, "invalid_request", None),
+        (json!({ "sql": "INSERT INTO docs VALUES (1)" }), 400, "invalid_request", None),
+        (json!({ "sql": "DROP TABLE docs" }), 400, "invalid_request", None),
+        (json!({ "sql": "SET datafusion.execution.batch_size = 1" }), 400, "invalid_request", None),
+        (
+            json!({ "sql": "CREATE EXTERNAL TABLE p STORED AS CSV LOCATION '/etc/passwd'" }),
+            400,
+            "invalid_request",
+            None,
+        ),
+        (json!({ "sql": "COPY docs TO '/tmp/out.csv'" }), 400, "invalid_request", None),
+        (json!({ "sql": "EXPLAIN ANALYZE COPY docs TO '/tmp/out.csv'" }), 400, "invalid_request", None),
+        (json!({ "sql": "SELECT * FROM '/etc/passwd'" }), 404, "not_found", None),
+        (
+            json!({ "sql": "SELECT count(*) FROM docs a, docs b, docs c WHERE a.n + b.n + c.n = -1", "timeout_ms": 300 }),
+            408,
+            "timeout",
+            None,
+        ),
+        (
+            json!({ "sql": "SELECT text, array_agg(n) FROM docs GROUP BY text, n ORDER BY text" }),
+            507,
+            "resources",
+            None,
+        ),
+    ];
+    for (body, expected, kind, place) in cases {
+        let (status, reply) = live.query(body.clone()).await?;
+        let error = &reply["error"];
+        ensure!(status == expected && error["kind"] == kind, "{body}: {status} {reply}");
+        ensure!(!error["message"].as_str().unwrap_or_default().is_empty(), "{body}: no message");
+        if let Some((line, column)) = place {
+            ensure!(error["line"] == line && error["column"] == column, "{body}: {reply}");
+        }
+    }
+    let deep = format!("SELECT {}1{}", "(".repeat(50_000), ")".repeat(50_000));
+    let (status, _) = live.query(json!({ "sql": deep })).await?;
+    ensure!(status == 400 || status == 413, "{status}");
+    let chain = format!("SELECT 1{}", " + 1".repeat(20_000));
+    let (status, _) = live.query(json!({ "sql": chain })).await?;
+    ensure!(status == 200 || status == 400, "{status}");
+    ensure!(
+        live.server.rows("SELECT count(*) AS c FROM docs").await? == [json!({ "c": 20_000 })],
+        "the server goes on"
+    );
+    Ok(())
+}
+
+/// Bad documents are refused one by one, or the body as a whole; nothing else is lost.
+#[tokio::test(flavor = "multi_thread")]
+async fn bad_documents_are_explained() -> Result<()> {
+    let live = Live::start(&["--body-bytes-max", "1000000"])?;
+    let send = async |content_type: &str, body: &[u8]| -> Result<(u16, Json)> {
+        let response = live.server.send(Method::POST, DOCUMENTS, &[("content-type", content_type)], body).await?;
+        let status = response.status().as_u16();
+        Ok((status, serde_json::from_str(&response.text().await?)?))
+    };
+    let lines = b"{\"_id\":\"a\"}\n{\"b\": tru}\n{\"x\":1,\"x\":2}\n{\"s\":\"\xff\"}\n{\"_id\":[]}\n[1]\n{\"_id\":\"z\",\"n\":18446744073709551616}\n";
+    let (status, reply) = send("application/x-ndjson", lines).await?;
+    ensure!(status == 200 && reply["accepted"] == 2 && reply["failed"] == 5, "{reply}");
+    let offsets: Vec<Json> =
+        reply["errors"].as_array().context("no errors")?.iter().map(|error| error["byte_offset"].clone()).collect();
+    ensure!(offsets[..3] == [json!(21), json!(30), json!(43)], "{offsets:?}");
+    let deep = format!("{{\"a\": {}{}}}", "[".repeat(500), "]".repeat(500));
+    let refused: [(&[u8], u16); 6] = [
+        (br#"[{"_id": "b"}, {"b": tru}]"#, 400),
+        (b"\"text\"", 400),
+        (b"", 400),
+        (b"[{\"a\": \"\xc3\"}]", 400),
+        (deep.as_bytes(), 400),
+        (&[b' '; 1_000_001], 413),
+    ];
+    for (body, expected) in refused {
+        let (status, reply) = send("application/json", body).await?;
+        ensure!(status == expected && reply["error"]["message"].is_string(), "{status} {reply}");
+    }
+    ensure!(send("image/png", b"{}").await?.0 == 400);
+    for (method, path, expected) in [
+        (Method::POST, "/v1/workspaces/nowhere/collections/x/documents", 404),
+        (Method::POST, "/v1/workspaces/public/collections/no%20name/documents", 400),
+        (Method::DELETE, "/v1/workspaces/public/collections/dogs/documents", 404),
+        (Method::POST, "/v1/nothing", 404),
+        (Method::PUT, "/v1/query", 405),
+    ] {
+        let (status, reply) = live.server.json(method, path, r#"{"ids": []}"#).await?;
+        ensure!(status == expected && reply["error"]["message"].is_string(), "{path}: {status} {reply}");
+    }
+    let asked = json!({ "ids": ["a", "z", "b"] }).to_string();
+    let response = live.server.send(Method::POST, &format!("{DOCUMENTS}/_get"), &[], asked).await?;
+    let text = response.text().await?;
+    ensure!(text == r#"{"documents":[{"_id":"a"},{"_id":"z","n":18446744073709551616},null]}"#, "{text}");
+    Ok(())
+}
+
+/// Workspaces and collections are made, described and dropped; a name that comes back is empty.
+#[tokio::test(flavor = "multi_thread")]
+async fn collections_come_and_go() -> Result<()> {
+    let live = Live::start(&[])?;
+    let server = &live.server;
+    let post = async |path: &str, body: Json| server.json(Method::POST, path, body.to_string()).await;
+    ensure!(post("/v1/workspaces", json!({ "name": "w" })).await?.0 == 201);
+    ensure!(post("/v1/workspaces", json!({ "name": "w" })).await?.0 == 409);
+    let (status, made) =
+        post("/v1/workspaces/w/collections", json!({ "name": "c", "shards": 2, "owner": "me" })).await?;
+    ensure!(status == 201 && made["shards"] == 2 && made["owner"] == "me", "{made}");
+    ensure!(post("/v1/workspaces/w/collections", json!({ "name": "c" })).await?.0 == 409);
+    ensure!(post("/v1/workspaces/w/collections", json!({ "name": "d", "retention": "1 day" })).await?.0 == 400);
+    let body = json!([{ "_id": "a", "x": { "y": 1 } }, { "_id": "b", "x": { "y": "t" } }]);
+    ensure!(post("/v1/workspaces/w/collections/c/documents?wait=applied", body).await?.0 == 200);
+    let path = "/v1/workspaces/w/collections/c";
+    let (_, described) = server.json(Method::GET, path, "").await?;
+    ensure!(described["documents"] == 2, "{described}");
+    let types =
+        json!([{ "path": "x.y", "types": [{ "type": "int", "documents": 1 }, { "type": "string", "documents": 1 }] }]);
+    ensure!(described["fields"] == types, "{described}");
+    let (_, changed) = server.json(Method::PATCH, path, r#"{"description": "letters"}"#).await?;
+    ensure!(changed["description"] == "letters" && changed["owner"] == "me", "{changed}");
+    ensure!(server.rows("SELECT count(*) AS c FROM w.c").await? == [json!({ "c": 2 })]);
+    ensure!(server.json(Method::DELETE, path, "").await?.0 == 200);
+    ensure!(server.json(Method::GET, path, "").await?.0 == 404);
+    ensure!(post("/v1/workspaces/w/collections", json!({ "name": "c" })).await?.0 == 201);
+    ensure!(server.rows("SELECT count(*) AS c FROM w.c").await? == [json!({ "c": 0 })]);
+    for path in ["/v1/health/live", "/v1/health/ready"] {
+        ensure!(server.json(Method::GET, path, "").await?.0 == 200);
+    }
+    let metrics = server.send(Method::GET, "/metrics", &[], "").await?.text().await?;
+    ensure!(metrics.contains("basalt_aggregator_operations_total{result=\"accepted\"} 2"), "{metrics}");
+    Ok(())
+}
+
+fn model_of(text: &str) -> Result<Object> {
+    match parse(text)? {
+        Value::Object(object) => Ok(object),
+        other => anyhow::bail!("{other:?} is no document"),
+    }
+}
+
+/// `basalt generate` into the server, and its own print-out into a map: both end with the same documents.
+#[tokio::test(flavor = "multi_thread")]
+async fn generated_documents_arrive() -> Result<()> {
+    const COUNT: usize = 5_000;
+    let live = Live::start(&[])?;
+    let arguments = ["generate", "--count", "5000", "--seed", "7", "--start-micros", "1700000000000000"];
+    let program = basalt_harness::leaf::program("basalt")?;
+    let sent = tokio::process::Command::new(&program)
+        .args(arguments)
+        .args(["--rate", "0", "--url", &live.server.url])
+        .output()
+        .await?;
+    ensure!(sent.status.success(), "{}", String::from_utf8_lossy(&sent.stderr));
+    let printed = tokio::process::Command::new(&program).args(arguments).arg("--print").output().await?;
+    let mut model = Model::default();
+    let mut operations = 0;
+    for line in String::from_utf8(printed.stdout)?.lines() {
+        let (id, operation) = basalt_harness::generated::read(&model_of(line)?)?;
+        let effect = model.apply(&id, &operation);
+        ensure!(!matches!(effect, Effect::Failed | Effect::Missing), "{line}");
+        operations += 1;
+    }
+    ensure!(operations == COUNT, "{operations} printed");
+    let rows = live.server.rows("SELECT count(*) AS c FROM events").await?;
+    ensure!(rows == [json!({ "c": model.documents.len() })], "{rows:?}, {} expected", model.documents.len());
+    for (index, (id, document)) in model.documents.iter().enumerate().filter(|(index, _)| index % 7 == 0) {
+        let asked = json!({ "ids": [id] }).to_string();
+        let path = "/v1/workspaces/public/collections/events/documents/_get";
+        let text = live.server.send(Method::POST, path, &[], asked).await?.text().await?;
+        let read = by_id(field(&parse(&text)?, "documents")?)?;
+        ensure!(read.get(id) == Some(&Value::Object(document.clone())), "{index} {id}: {text}");
+    }
+    let kinds = live.server.rows("SELECT count(DISTINCT typeof(value)) AS kinds FROM events").await?;
+    ensure!(kinds[0]["kinds"].as_u64() >= Some(5), "{kinds:?}");
+    Ok(())
+}
