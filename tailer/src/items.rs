@@ -236,7 +236,7 @@ mod tests {
         let refused = read(WriteKind::Upsert, BodyFormat::Json, r#"[{"_id": "a"}, {"b": tru}]"#);
         assert_eq!(
             refused.map(|_| ()),
-            Err("the body cannot be read: expected `true`, `false` or `null` (line 1, column 22), at byte 21".into())
+            Err("the body cannot be read: expected `true`, `false` or `null` (line 1, column 25), at byte 24".into())
         );
     }
 
