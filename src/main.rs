@@ -35,15 +35,8 @@ enum Command {
     Version,
 }
 
-#[tokio::main]
-async fn main() -> ExitCode {
-    let done = match Arguments::parse().command {
-        Command::Start(arguments) => start::start(arguments).await,
-        Command::Sql(arguments) => sql::run(arguments).await,
-        Command::Generate(arguments) => stream::generate(arguments).await,
-        Command::Version => print_versions(),
-    };
-    match done {
+fn main() -> ExitCode {
+    match run(Arguments::parse().command) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             // Where there is no standard error there is nobody to tell.
@@ -51,6 +44,21 @@ async fn main() -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+fn run(command: Command) -> Result<()> {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .thread_stack_size(basalt_aggregator::sql::limits::STACK_BYTES_MIN)
+        .build()?;
+    runtime.block_on(async {
+        match command {
+            Command::Start(arguments) => start::start(arguments).await,
+            Command::Sql(arguments) => sql::run(arguments).await,
+            Command::Generate(arguments) => stream::generate(arguments).await,
+            Command::Version => print_versions(),
+        }
+    })
 }
 
 fn print_versions() -> Result<()> {

@@ -181,6 +181,9 @@ impl Queries {
         let mut statement = sql::parse(&request.sql)?;
         sql::fill(&mut statement, &request.parameters)?;
         sql::name_paths(&mut statement);
+        if sql::take_explain_format(&mut statement).is_some() {
+            return Err(Failure::invalid("EXPLAIN has one form, and no FORMAT yet"));
+        }
         let state = self.catalog_state(request.fence.as_ref()).await?;
         let collections = referenced(&state, &statement, &request.workspace)?;
         let id = QueryId(self.number());

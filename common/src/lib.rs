@@ -6,7 +6,7 @@
 //! ```text
 //! client ──JSON──▶ value ──schema──▶ batch ──▶ log ──▶ leaf   (what is stored, from bytes to the shard log and back)
 //!                          ▲ catalog: collections and their fields, one order of changes
-//! aggregator ──calls──▶ tailer, leaf      (writes, keys, fences)
+//! aggregator ──calls──▶ tailer, leaf      (writes, keys, fences; remote: the same across processes)
 //! aggregator ──ShardScanExec──▶ leaf      (scan: the leaf side of a table, as a plan node that crosses processes)
 //!            ──encoded plan───▶           (wire: channels between nodes, fragments and their streams)
 //! ```
@@ -42,5 +42,7 @@ pub mod fence;
 pub mod calls;
 
 pub mod wire;
+
+pub mod remote;
 
 pub mod scan;

@@ -1,29 +1,41 @@
 //! Refuses what the parser reads and the planner would ignore or do.
 //!
 //! In: a parsed statement. Out: an error for a query that writes (`SELECT … INTO`, `WITH … AS (DELETE …)`), that has
-//! clauses which DataFusion drops in silence (`FOR UPDATE`, `TABLESAMPLE`, table hints, `WITH ORDINALITY`), or that joins
-//! too many relations. Leaves to DataFusion what it refuses itself.
+//! clauses which DataFusion drops in silence (`FOR UPDATE`, `TABLESAMPLE`, table hints, `WITH ORDINALITY`), or that would
+//! take too long to plan. Leaves to DataFusion what it refuses itself.
 
 use std::ops::ControlFlow;
 
-use datafusion::sql::sqlparser::ast::{ObjectName, Query, Select, Spanned, Statement, TableFactor, Visit, Visitor};
-use datafusion::sql::sqlparser::tokenizer::Location;
+use datafusion::sql::sqlparser::ast::{
+    Expr, ObjectName, Query, Select, Spanned, Statement, TableFactor, Visit, Visitor,
+};
+use datafusion::sql::sqlparser::tokenizer::{Location, Token};
 
 use super::error::{SqlError, SqlErrorKind};
-use super::limits::JOINS_MAX;
-use super::names::locate;
+use super::limits::{PARTS_MAX, SUBQUERIES_MAX};
+use super::names::{locate, parts};
 use super::parse::not_a_query;
+use super::tokens;
 
 /// Checks a statement; `sql` is its text, to find the positions that the tree lacks.
 pub(super) fn check(statement: &Statement, sql: &str) -> Result<(), SqlError> {
-    match statement.visit(&mut Checker { sql }) {
-        ControlFlow::Continue(()) => Ok(()),
-        ControlFlow::Break(error) => Err(*error),
+    if let ControlFlow::Break(error) = statement.visit(&mut Checker { sql, subqueries: 0 }) {
+        return Err(*error);
     }
+    let parts = parts(statement);
+    if parts > PARTS_MAX {
+        let parts = format!("{parts} parts, more than {PARTS_MAX}");
+        let message = format!("the query is too complex: {parts}; a SELECT or UNION is one, a join two");
+        let error = SqlError::new(SqlErrorKind::TooComplex, message);
+        return Err(error.with_hint("a WITH counts wherever its name is used; split the query"));
+    }
+    Ok(())
 }
 
 struct Checker<'a> {
     sql: &'a str,
+    /// How many expressions with a subquery are around.
+    subqueries: usize,
 }
 
 type Checked = ControlFlow<Box<SqlError>>;
@@ -65,11 +77,35 @@ impl Visitor for Checker<'_> {
         if !select.distribute_by.is_empty() {
             return self.ignored("DISTRIBUTE BY", self.word("distribute"));
         }
-        let relations = select.from.iter().map(|table| 1 + table.joins.len()).sum::<usize>();
-        if relations > JOINS_MAX {
-            let message = format!("the query is too complex: {relations} relations in one FROM, more than {JOINS_MAX}");
-            return Checked::Break(Box::new(SqlError::new(SqlErrorKind::TooComplex, message).at(self.word("from"))));
+        Checked::Continue(())
+    }
+
+    /// The parser takes a text for a name too.
+    fn pre_visit_relation(&mut self, name: &ObjectName) -> Checked {
+        let text = name.0.iter().filter_map(|part| part.as_ident()).find(|part| part.quote_style == Some('\''));
+        let Some(text) = text else {
+            return Checked::Continue(());
+        };
+        let error = SqlError::new(SqlErrorKind::Syntax, "a text stands where the name of a collection is needed");
+        let error = error.with_hint("quote names with \"…\"").at(self.text(&text.value));
+        Checked::Break(Box::new(error))
+    }
+
+    fn pre_visit_expr(&mut self, expr: &Expr) -> Checked {
+        let Some(query) = subquery(expr) else {
+            return Checked::Continue(());
+        };
+        self.subqueries += 1;
+        if self.subqueries <= SUBQUERIES_MAX {
+            return Checked::Continue(());
         }
+        let message = format!("the query is too complex: more than {SUBQUERIES_MAX} subqueries in one another");
+        let error = SqlError::new(SqlErrorKind::TooComplex, message).at(query.span().start);
+        Checked::Break(Box::new(error.with_hint("join with the subqueries instead")))
+    }
+
+    fn post_visit_expr(&mut self, expr: &Expr) -> Checked {
+        self.subqueries -= usize::from(subquery(expr).is_some());
         Checked::Continue(())
     }
 
@@ -96,9 +132,25 @@ impl Checker<'_> {
         Checked::Break(Box::new(error.with_hint("leave it out")))
     }
 
+    /// The first place of a text, which the tree does not keep for names.
+    fn text(&self, text: &str) -> Location {
+        let (tokens, _) = tokens::significant(self.sql);
+        let found =
+            tokens.iter().find(|token| matches!(&token.token, Token::SingleQuotedString(other) if other == text));
+        found.map_or(Location::empty(), |token| token.span.start)
+    }
+
     /// The first place of a word, which the tree does not keep; unknown is a location of zeros.
     fn word(&self, word: &str) -> Location {
         let found = locate(self.sql, &[word.to_lowercase()]);
         found.map_or(Location::empty(), |(line, column)| Location { line, column })
+    }
+}
+
+fn subquery(expr: &Expr) -> Option<&Query> {
+    match expr {
+        Expr::Subquery(query) => Some(query),
+        Expr::Exists { subquery, .. } | Expr::InSubquery { subquery, .. } => Some(subquery),
+        _ => None,
     }
 }

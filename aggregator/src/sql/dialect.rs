@@ -1,35 +1,34 @@
 //! Which SQL is read.
 //!
 //! In: questions of the tokenizer and the parser. Out: answers. Syntax is DataFusion's default, with two changes: a
-//! colon is never an operator, so that `:name` is a parameter, and clauses that DataFusion parses and then ignores
-//! (`SETTINGS`, `FORMAT`, `PREWHERE`, `CONNECT BY`, optimizer hints in comments) are not read at all. Backslashes in
-//! strings stand for themselves. It also stops a parser that tries the same tokens again and again.
+//! colon is never an operator, so that `:name` is a parameter; and what DataFusion parses and then ignores is not read at
+//! all (`SETTINGS`, `FORMAT`, `PREWHERE`, `CONNECT BY`, `SELECT * ILIKE`, `FROM t` without SELECT, hints in comments).
+//! Backslashes in strings stand for themselves. It also stops a parser that tries the same tokens again and again.
 
 use std::any::TypeId;
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
+use std::collections::HashMap;
 
 use datafusion::sql::sqlparser::ast::Expr;
 use datafusion::sql::sqlparser::dialect::{Dialect, GenericDialect};
 use datafusion::sql::sqlparser::parser::{Parser, ParserError};
-use datafusion::sql::sqlparser::tokenizer::Token;
+use datafusion::sql::sqlparser::tokenizer::{Location, Token};
+
+use super::limits::TRIES_MAX;
 
 /// The SQL of this database, for one run of the parser.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(super) struct BasaltDialect {
-    /// How many more operands may be tried; see [`BasaltDialect::with_steps`].
-    steps_left: Cell<usize>,
+    /// How often an operand was tried at each place.
+    tries: RefCell<HashMap<Location, usize>>,
+    /// Whether one was tried more than [`TRIES_MAX`] times.
+    is_exhausted: Cell<bool>,
 }
 
 impl BasaltDialect {
-    /// Allows the parser to try `steps` operands. It tries several readings of a text one after the other, and
-    /// readings inside readings; on some texts that are no SQL the tries double with each level.
-    pub(super) fn with_steps(steps: usize) -> Self {
-        Self { steps_left: Cell::new(steps) }
-    }
-
-    /// Whether the parser used up its steps.
-    pub(super) fn is_exhausted(&self) -> bool {
-        self.steps_left.get() == 0
+    /// How far the parser came, if it was stopped because it went over the same text again and again.
+    pub(super) fn exhausted_at(&self) -> Option<Location> {
+        self.is_exhausted.get().then(|| self.tries.borrow().keys().max().copied()).flatten()
     }
 }
 
@@ -56,15 +55,16 @@ impl Dialect for BasaltDialect {
         character.is_alphanumeric() || matches!(character, '_' | '$')
     }
 
-    /// Counts, and refuses when the count is used up; `RecursionLimitExceeded` is what the parser does not retry after.
-    fn parse_prefix(&self, _parser: &mut Parser) -> Option<Result<Expr, ParserError>> {
-        match self.steps_left.get() {
-            0 => Some(Err(ParserError::RecursionLimitExceeded)),
-            steps => {
-                self.steps_left.set(steps - 1);
-                None
-            }
+    /// Counts tries: the parser takes one reading of a text after the other, and readings inside readings, so on texts
+    /// that are no SQL deep inside brackets the tries double with each level. `RecursionLimitExceeded` ends them all.
+    fn parse_prefix(&self, parser: &mut Parser) -> Option<Result<Expr, ParserError>> {
+        let mut tries = self.tries.borrow_mut();
+        let here = tries.entry(parser.peek_token_ref().span.start).or_default();
+        *here += 1;
+        if *here > TRIES_MAX {
+            self.is_exhausted.set(true);
         }
+        self.is_exhausted.get().then_some(Err(ParserError::RecursionLimitExceeded))
     }
 
     /// A colon ends an expression; by default it would reach into JSON.
@@ -83,7 +83,6 @@ impl Dialect for BasaltDialect {
     // The select list and the clauses of a query.
     reads! {
         supports_empty_projections
-        supports_from_first_select
         supports_group_by_expr
         supports_group_by_with_modifier
         supports_limit_comma
@@ -91,8 +90,6 @@ impl Dialect for BasaltDialect {
         supports_projection_trailing_commas
         supports_select_wildcard_except
         supports_select_wildcard_exclude
-        supports_select_wildcard_ilike
-        supports_select_wildcard_rename
         supports_select_wildcard_replace
     }
 

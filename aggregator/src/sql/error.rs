@@ -11,9 +11,11 @@ use super::names::nearest;
 /// The most characters of a message; a token found where it does not belong may be a text of megabytes.
 const MESSAGE_CHARS_MAX: usize = 300;
 
-/// Words that open a statement or a clause, offered when something similar stands where one could.
-const CLAUSES: [&str; 26] = [
-    "SELECT",
+/// Words that open a query, offered when something similar stands where one must.
+const OPENERS: [&str; 6] = ["SELECT", "WITH", "VALUES", "EXPLAIN", "DESCRIBE", "SHOW"];
+
+/// Words that open a clause, offered when something similar stands where the query could end.
+const CLAUSES: [&str; 20] = [
     "FROM",
     "WHERE",
     "GROUP",
@@ -34,12 +36,13 @@ const CLAUSES: [&str; 26] = [
     "UNION",
     "INTERSECT",
     "EXCEPT",
-    "WITH",
-    "VALUES",
-    "EXPLAIN",
-    "DESCRIBE",
-    "SHOW",
 ];
+
+/// What the parser calls the places where [`OPENERS`] fit.
+pub(super) const A_QUERY: &str = "a query";
+
+/// What the parser calls the places where [`CLAUSES`] fit.
+pub(super) const THE_END: &str = "the end of the query";
 
 /// What kind of mistake a query has.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -118,18 +121,16 @@ impl SqlError {
         }
         let error = Self::new(SqlErrorKind::Syntax, shortened(&format!("expected {expected}, found {found}")))
             .at(location.unwrap_or(Location::empty()));
-        match meant_clause(found) {
-            Some(clause) => error.with_hint(format!("did you mean {clause}?")),
-            None => error,
+        let words: &[&str] = match expected {
+            A_QUERY => &OPENERS,
+            THE_END | ")" => &CLAUSES,
+            _ => &[],
+        };
+        match nearest(found, words.iter().copied()) {
+            Some(word) if !word.eq_ignore_ascii_case(found) => error.with_hint(format!("did you mean {word}?")),
+            _ => error,
         }
     }
-}
-
-/// The clause a word seems to be a misspelling of.
-pub(super) fn meant_clause(word: &str) -> Option<&'static str> {
-    let is_word = word.chars().count() > 2 && word.chars().all(char::is_alphabetic);
-    let meant = is_word.then(|| nearest(word, CLAUSES.into_iter())).flatten();
-    meant.filter(|clause| !clause.eq_ignore_ascii_case(word))
 }
 
 /// Takes ` at Line: 1, Column: 7` off the end of a text.

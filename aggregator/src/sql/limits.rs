@@ -16,6 +16,7 @@ use datafusion::sql::sqlparser::keywords::Keyword;
 use datafusion::sql::sqlparser::tokenizer::{Location, Token, TokenWithSpan};
 
 use super::error::{SqlError, SqlErrorKind};
+use super::tokens::is_keyword;
 
 /// The longest text in bytes. Reading takes about a hundred bytes of memory for each byte of dense text.
 pub const TEXT_BYTES_MAX: usize = 1 << 20;
@@ -26,29 +27,49 @@ pub const TOKENS_MAX: usize = 100_000;
 /// The most brackets inside each other.
 pub const NESTING_MAX: usize = 50;
 
-/// The parser's own limit: every bracket of [`NESTING_MAX`] may be two or three levels to it.
-pub const RECURSION_MAX: usize = 120;
+/// The most levels the parser may be inside itself: one for an expression in brackets, two for a subquery. A level takes
+/// up to 25 kB of stack (measured: `SELECT * FROM (…)`, two levels, 49 kB), so all take 1.3 of the 2 MiB of a thread.
+pub const RECURSION_MAX: usize = 50;
 
-/// The deepest tree.
-pub const DEPTH_MAX: usize = 1_000;
+/// The deepest expression, and the most set operations in a row. DataFusion's planner and optimizer take 3 kB of stack
+/// for an operator and 9 kB for a cast or an `IS NULL` (measured at `opt-level` 1), and half a second for 500 additions.
+pub const DEPTH_MAX: usize = 500;
 
-/// The most relations joined in one FROM.
-pub const JOINS_MAX: usize = 200;
+/// The most SELECTs, set operations and joins, a join counted twice, and a WITH wherever its name is used: they all may
+/// lie in one another, at 11 kB of stack each. Planning joins takes time by the cube of their number: 100 take a second,
+/// 250 most of a minute. A WITH that reads the one before it twice doubles with each.
+pub const PARTS_MAX: usize = 250;
 
-/// How many operands the parser may try for each token, see [`STEPS_MIN`]. What is valid takes one to four.
-pub const STEPS_PER_TOKEN: usize = 32;
+/// The most subqueries in expressions inside one another. Each doubles the time of DataFusion's optimizer, nearly: 12 take
+/// 0.1 seconds, 20 take 30.
+pub const SUBQUERIES_MAX: usize = 12;
 
-/// The operands it may try in the shortest text.
-pub const STEPS_MIN: usize = 1_000;
+/// The stack that a thread needs to plan a query of any of these sizes: the parser needs 1.3 MiB of it, DataFusion 8.
+pub const STACK_BYTES_MIN: usize = 16 << 20;
+
+/// The most times the parser may try to read an operand at one place. Valid SQL takes one or two, and one for each pair
+/// of brackets around it in FROM.
+pub const TRIES_MAX: usize = 100;
 
 /// The most literals that parameters may become.
 pub const PARAMETER_VALUES_MAX: usize = 100_000;
 
+/// What may be open.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+enum Opened {
+    /// `(`, `[` or `{`; or the text itself.
+    #[default]
+    Bracket,
+    /// `ARRAY<`, `STRUCT<` or `MAP<`: a type with types inside, for which the parser calls itself without counting.
+    Type,
+    /// `CASE`.
+    Case,
+}
+
 /// What is open, and how deep it is so far.
 #[derive(Debug, Default)]
 struct Frame {
-    /// CASE … END, rather than brackets.
-    is_case: bool,
+    opened: Opened,
     /// Operators of the expression that is being read.
     operators: usize,
     /// The deepest bracket inside it.
@@ -71,44 +92,27 @@ impl Frame {
     }
 }
 
+/// All that is open, the innermost as `frame`.
+#[derive(Debug, Default)]
+struct Depth {
+    outer: Vec<Frame>,
+    frame: Frame,
+    /// How many of them are brackets or types.
+    nesting: usize,
+    /// How many INTERVALs stand side by side; the parser calls itself for each without counting.
+    intervals: usize,
+}
+
 /// Refuses what would make too deep a tree.
 pub(super) fn check(tokens: &[TokenWithSpan]) -> Result<(), SqlError> {
-    let mut outer: Vec<Frame> = Vec::new();
-    let mut frame = Frame::default();
-    let mut brackets = 0;
+    let mut depth = Depth::default();
     let mut before = None;
     for token in tokens {
-        match role(&token.token) {
-            Role::Open => {
-                brackets += 1;
-                // A subscript is one more level each, `a[1][2]`.
-                frame.operators += usize::from(token.token == Token::LBracket);
-                outer.push(std::mem::take(&mut frame));
-            }
-            Role::Case => outer.push(std::mem::replace(&mut frame, Frame { is_case: true, ..Frame::default() })),
-            Role::Close => {
-                while frame.is_case {
-                    close(&mut frame, &mut outer);
-                }
-                brackets -= usize::from(brackets > 0);
-                close(&mut frame, &mut outer);
-            }
-            Role::End if frame.is_case => close(&mut frame, &mut outer),
-            Role::Operator => frame.operators += 1,
-            Role::Structure => {
-                if before.is_some_and(ends_operand) {
-                    frame.end_expression();
-                }
-                frame.structure += 1;
-            }
-            Role::Separator => frame.end_expression(),
-            Role::Clause if before.is_some_and(ends_operand) => frame.end_expression(),
-            Role::Clause | Role::End | Role::Operand => {}
-        }
-        if brackets > NESTING_MAX {
+        depth.read(&token.token, before);
+        if depth.nesting + depth.intervals > NESTING_MAX {
             return Err(too_deep("brackets", NESTING_MAX, token.span.start));
         }
-        if frame.depth() > DEPTH_MAX {
+        if depth.frame.depth() > DEPTH_MAX {
             return Err(too_deep("operators", DEPTH_MAX, token.span.start));
         }
         before = Some(&token.token);
@@ -116,9 +120,64 @@ pub(super) fn check(tokens: &[TokenWithSpan]) -> Result<(), SqlError> {
     Ok(())
 }
 
-fn close(frame: &mut Frame, outer: &mut Vec<Frame>) {
-    let closed = std::mem::replace(frame, outer.pop().unwrap_or_default());
-    frame.inside = frame.inside.max(closed.depth() + 1);
+impl Depth {
+    fn read(&mut self, token: &Token, before: Option<&Token>) {
+        let after_operand = before.is_some_and(ends_operand);
+        match role(token) {
+            Role::Open => {
+                // A subscript is one more level each, `a[1][2]`.
+                self.frame.operators += usize::from(*token == Token::LBracket);
+                self.open(Opened::Bracket);
+            }
+            Role::Close => {
+                while self.frame.opened != Opened::Bracket {
+                    self.close();
+                }
+                self.close();
+            }
+            Role::Case => self.open(Opened::Case),
+            Role::End if self.frame.opened == Opened::Case => self.close(),
+            Role::Less if before.is_some_and(takes_types) => self.open(Opened::Type),
+            Role::Greater(count) if self.frame.opened == Opened::Type => {
+                for _ in 0..count {
+                    if self.frame.opened == Opened::Type {
+                        self.close();
+                    }
+                }
+            }
+            Role::Operator | Role::Less | Role::Greater(_) => self.frame.operators += 1,
+            Role::Structure => {
+                if after_operand {
+                    self.frame.end_expression();
+                }
+                self.frame.structure += 1;
+            }
+            Role::Separator => self.frame.end_expression(),
+            Role::Clause if after_operand => self.frame.end_expression(),
+            Role::Clause | Role::End | Role::Operand => {}
+        }
+        self.intervals = match is_keyword(token, Keyword::INTERVAL) {
+            true => self.intervals + 1,
+            false => 0,
+        };
+    }
+
+    fn open(&mut self, opened: Opened) {
+        self.nesting += usize::from(opened != Opened::Case);
+        self.outer.push(std::mem::replace(&mut self.frame, Frame { opened, ..Frame::default() }));
+    }
+
+    /// Ends the innermost; of the text itself, which a bracket too many would end, nothing is outside.
+    fn close(&mut self) {
+        let outer = self.outer.pop().unwrap_or_default();
+        let closed = std::mem::replace(&mut self.frame, outer);
+        self.nesting = self.nesting.saturating_sub(usize::from(closed.opened != Opened::Case));
+        self.frame.inside = self.frame.inside.max(closed.depth() + 1);
+    }
+}
+
+fn takes_types(token: &Token) -> bool {
+    [Keyword::ARRAY, Keyword::STRUCT, Keyword::MAP].iter().any(|keyword| is_keyword(token, *keyword))
 }
 
 fn too_deep(what: &str, limit: usize, location: Location) -> SqlError {
@@ -134,6 +193,9 @@ enum Role {
     Case,
     End,
     Operator,
+    Less,
+    /// One or two signs.
+    Greater(usize),
     Structure,
     Separator,
     Clause,
@@ -144,6 +206,9 @@ fn role(token: &Token) -> Role {
     match token {
         Token::LParen | Token::LBracket | Token::LBrace => Role::Open,
         Token::RParen | Token::RBracket | Token::RBrace => Role::Close,
+        Token::Lt => Role::Less,
+        Token::Gt => Role::Greater(1),
+        Token::ShiftRight => Role::Greater(2),
         Token::Comma | Token::SemiColon => Role::Separator,
         Token::VerticalBarRightAngleBracket => Role::Structure,
         Token::Word(word) => keyword_role(word.keyword),

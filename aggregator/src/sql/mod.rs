@@ -1,6 +1,6 @@
 //! The text of a query becomes one statement that may be planned.
 //!
-//! In: SQL text and the values of its parameters. Out: one parsed, checked and filled [`Statement`], or an error with
+//! In: SQL text and the values of its parameters. Out: one parsed, checked and filled `Statement`, or an error with
 //! line, column and what to do. Owns which SQL is a query, how large it may be, how parameters stand in it, and where in
 //! the text a name is. Leaves names' meaning and types to the planner, and what may be read to the session.
 //!
@@ -12,8 +12,6 @@
 //! ```
 //!
 //! Everything here runs on the caller's stack and is bounded by [`limits`]; none of it blocks.
-//!
-//! [`Statement`]: datafusion::sql::sqlparser::ast::Statement
 
 pub mod error;
 
@@ -23,9 +21,11 @@ mod tokens;
 
 pub mod limits;
 
-mod check;
-
 mod parse;
+
+mod fallback;
+
+mod check;
 
 mod parameters;
 

@@ -3,9 +3,12 @@
 //! In: a parsed statement, or its text. Out: what an error about an unknown collection, field or function needs. Names
 //! are as DataFusion compares them: unquoted ones in lower case (ASCII only), quoted ones as they are.
 
+use std::collections::VecDeque;
 use std::ops::ControlFlow;
 
-use datafusion::sql::sqlparser::ast::{Ident, ObjectName, Query, Spanned, Statement, TableFactor, Visit, Visitor};
+use datafusion::sql::sqlparser::ast::{
+    Ident, ObjectName, Query, Select, SetExpr, Spanned, Statement, TableFactor, Visit, Visitor,
+};
 use datafusion::sql::sqlparser::tokenizer::{Token, TokenWithSpan};
 
 use super::tokens;
@@ -24,10 +27,20 @@ pub struct TableReference {
 /// Lists the relations that a statement reads, in the order of the tree: without names that a WITH in scope defines, and
 /// without functions, as in `FROM unnest(a)`. A relation named twice is listed twice.
 pub fn references(statement: &Statement) -> Vec<TableReference> {
+    collect(statement).references
+}
+
+/// Counts SELECTs, joins (twice), set operations and pipe operators of a statement; those of a WITH count wherever its
+/// name is used, as the planner puts its query there.
+pub(super) fn parts(statement: &Statement) -> usize {
+    collect(statement).parts
+}
+
+fn collect(statement: &Statement) -> Collector {
     let mut collector = Collector::default();
     // The visitor never breaks.
     let _: ControlFlow<()> = statement.visit(&mut collector);
-    collector.references
+    collector
 }
 
 #[derive(Default)]
@@ -35,17 +48,20 @@ struct Collector {
     references: Vec<TableReference>,
     /// One for each query that is being visited, the innermost last.
     scopes: Vec<Scope>,
+    /// Of the queries that are not part of another.
+    parts: usize,
 }
 
-/// The names that a query's WITH defines.
+/// The names that a query's WITH defines, and what the query is made of.
 #[derive(Default)]
 struct Scope {
-    /// Those defined so far: each is seen by the definitions after it and by the query's body.
-    visible: Vec<String>,
+    /// Those defined so far, with the parts of each: it is seen by the definitions after it and by the query's body.
+    visible: Vec<(String, usize)>,
     /// The others in order, each with the query that defines it, known by its address.
-    pending: std::collections::VecDeque<(*const Query, String)>,
+    pending: VecDeque<(*const Query, String)>,
     /// Whether a definition sees its own name.
     is_recursive: bool,
+    parts: usize,
 }
 
 impl Visitor for Collector {
@@ -68,24 +84,35 @@ impl Visitor for Collector {
             && outer.is_recursive
             && let Some((_, name)) = outer.pending.front().filter(|(definition, _)| std::ptr::eq(*definition, query))
         {
-            outer.visible.push(name.clone());
+            outer.visible.push((name.clone(), 1));
         }
         let definitions = query.with.iter().flat_map(|with| &with.cte_tables);
         self.scopes.push(Scope {
             visible: Vec::new(),
             pending: definitions.map(|cte| (&raw const *cte.query, normalised(&cte.alias.name))).collect(),
             is_recursive: query.with.as_ref().is_some_and(|with| with.recursive),
+            parts: set_operations(&query.body) + query.pipe_operators.len(),
         });
         ControlFlow::Continue(())
     }
 
     fn post_visit_query(&mut self, query: &Query) -> ControlFlow<()> {
-        self.scopes.pop();
-        if let Some(outer) = self.scopes.last_mut()
-            && let Some((_, name)) = outer.pending.pop_front_if(|(definition, _)| std::ptr::eq(*definition, query))
-        {
-            outer.visible.push(name);
+        let parts = self.scopes.pop().map_or(0, |scope| scope.parts);
+        let Some(outer) = self.scopes.last_mut() else {
+            self.parts = self.parts.saturating_add(parts);
+            return ControlFlow::Continue(());
+        };
+        match outer.pending.pop_front_if(|(definition, _)| std::ptr::eq(*definition, query)) {
+            Some((_, name)) => outer.visible.push((name, parts)),
+            None => outer.parts = outer.parts.saturating_add(parts),
         }
+        ControlFlow::Continue(())
+    }
+
+    fn pre_visit_select(&mut self, select: &Select) -> ControlFlow<()> {
+        let joins = select.from.iter().map(|table| table.joins.len()).sum::<usize>();
+        let commas = select.from.len().saturating_sub(1);
+        self.count(1 + 2 * (joins + commas));
         ControlFlow::Continue(())
     }
 
@@ -100,12 +127,39 @@ impl Visitor for Collector {
 impl Collector {
     fn add(&mut self, name: &ObjectName) {
         let parts: Vec<String> = name.0.iter().filter_map(|part| part.as_ident()).map(normalised).collect();
-        let is_defined = |name: &String| self.scopes.iter().any(|scope| scope.visible.contains(name));
-        if !matches!(parts.as_slice(), [name] if is_defined(name)) {
-            let start = name.span().start;
-            self.references.push(TableReference { parts, line: start.line, column: start.column });
+        if let [name] = parts.as_slice()
+            && let Some(count) = self.definition(name)
+        {
+            return self.count(count);
+        }
+        let start = name.span().start;
+        self.references.push(TableReference { parts, line: start.line, column: start.column });
+    }
+
+    /// The parts of the innermost definition in scope of a name.
+    fn definition(&self, name: &str) -> Option<usize> {
+        let mut visible = self.scopes.iter().rev().flat_map(|scope| scope.visible.iter().rev());
+        visible.find(|(defined, _)| defined == name).map(|(_, parts)| *parts)
+    }
+
+    fn count(&mut self, parts: usize) {
+        if let Some(scope) = self.scopes.last_mut() {
+            scope.parts = scope.parts.saturating_add(parts);
         }
     }
+}
+
+/// How many set operations join SELECTs into one query; a loop, since a long chain of them is deep.
+fn set_operations(body: &SetExpr) -> usize {
+    let mut count = 0;
+    let mut unread = vec![body];
+    while let Some(body) = unread.pop() {
+        if let SetExpr::SetOperation { left, right, .. } = body {
+            count += 1;
+            unread.extend([&**left, &**right]);
+        }
+    }
+    count
 }
 
 fn normalised(identifier: &Ident) -> String {

@@ -103,7 +103,7 @@ fn placeholders(statement: &Statement) -> Result<Vec<Placeholder>, SqlError> {
     let mut placeholders = Vec::with_capacity(collector.0.len());
     let (mut unnumbered, mut numbered) = (0, false);
     for (text, span) in collector.0 {
-        let name = text.strip_prefix([':', '$', '?', '@']).unwrap_or(&text);
+        let name = text.strip_prefix([':', '$', '?']).unwrap_or(&text);
         let key = match name.parse() {
             Ok(number) => Key::Number(number),
             Err(_) if name.bytes().all(|byte| byte.is_ascii_digit()) && !name.is_empty() => Key::Number(usize::MAX),
@@ -115,10 +115,6 @@ fn placeholders(statement: &Statement) -> Result<Vec<Placeholder>, SqlError> {
         };
         numbered |= text != "?" && matches!(key, Key::Number(_));
         let placeholder = Placeholder { text, key, span };
-        if placeholder.text.starts_with('@') {
-            let error = placeholder.error(format!("{} is not a parameter", placeholder.text));
-            return Err(error.with_hint("parameters are written :name, $name, $1 or ?"));
-        }
         if placeholder.key == Key::Number(0) {
             return Err(placeholder.error(format!("there is no parameter {}: they count from 1", placeholder.text)));
         }

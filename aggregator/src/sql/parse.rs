@@ -12,81 +12,19 @@ use datafusion::sql::sqlparser::tokenizer::{Token, TokenWithSpan};
 
 use super::check;
 use super::dialect::BasaltDialect;
-use super::error::{SqlError, SqlErrorKind, end_of};
-use super::limits::{self, RECURSION_MAX, STEPS_MIN, STEPS_PER_TOKEN};
+use super::error::{A_QUERY, SqlError, SqlErrorKind, THE_END, end_of};
+use super::fallback;
+use super::limits::{self, RECURSION_MAX};
 use super::tokens;
 
 const DOCUMENTS: &str = "/v1/workspaces/{w}/collections/{c}/documents";
 
-/// Statements by their first word that are SQL and not queries.
-const OTHER_STATEMENTS: [&str; 66] = [
-    "ABORT",
-    "ALTER",
-    "ANALYZE",
-    "ASSERT",
-    "ATTACH",
-    "BEGIN",
-    "CACHE",
-    "CALL",
-    "CASE",
-    "CHECKPOINT",
-    "CLOSE",
-    "CLUSTER",
-    "COMMENT",
-    "COMMIT",
-    "COPY",
-    "CREATE",
-    "DEALLOCATE",
-    "DECLARE",
-    "DELETE",
-    "DENY",
-    "DETACH",
-    "DISCARD",
-    "DO",
-    "DROP",
-    "END",
-    "EXEC",
-    "EXECUTE",
-    "EXPORT",
-    "FETCH",
-    "FLUSH",
-    "GRANT",
-    "IF",
-    "INSERT",
-    "INSTALL",
-    "KILL",
-    "LISTEN",
-    "LOAD",
-    "LOCK",
-    "MERGE",
-    "MSCK",
-    "NOTIFY",
-    "OPEN",
-    "OPTIMIZE",
-    "PRAGMA",
-    "PREPARE",
-    "PRINT",
-    "RAISE",
-    "REFRESH",
-    "REINDEX",
-    "RELEASE",
-    "RENAME",
-    "REPLACE",
-    "RESET",
-    "RETURN",
-    "REVOKE",
-    "ROLLBACK",
-    "SAVEPOINT",
-    "SET",
-    "START",
-    "TRUNCATE",
-    "UNCACHE",
-    "UNLISTEN",
-    "UNLOAD",
-    "UPDATE",
-    "USE",
-    "VACUUM",
-];
+/// The first words of statements that are SQL and not queries.
+const OTHER_STATEMENTS: &str = "ABORT ALTER ANALYZE ASSERT ATTACH BEGIN CACHE CALL CASE CHECKPOINT CLOSE CLUSTER COMMENT \
+    COMMIT COPY CREATE DEALLOCATE DECLARE DELETE DENY DETACH DISCARD DO DROP END EXEC EXECUTE EXPORT FETCH FLUSH GRANT IF \
+    INSERT INSTALL KILL LISTEN LOAD LOCK MERGE MSCK NOTIFY OPEN OPTIMIZE PRAGMA PREPARE PRINT RAISE REFRESH REINDEX \
+    RELEASE RENAME REPLACE RESET RETURN REVOKE ROLLBACK SAVEPOINT SET START TRUNCATE UNCACHE UNLISTEN UNLOAD UPDATE USE \
+    VACUUM";
 
 /// Reads a text that holds one query; comments and a semicolon at the end may follow.
 ///
@@ -96,12 +34,12 @@ pub fn parse(sql: &str) -> Result<Statement, SqlError> {
     let tokens = one_statement(tokens::read(sql)?, sql)?;
     check_first_words(&tokens)?;
     limits::check(&tokens)?;
-    let dialect = BasaltDialect::with_steps(STEPS_MIN + STEPS_PER_TOKEN * tokens.len());
+    let dialect = BasaltDialect::default();
     let mut parser = Parser::new(&dialect).with_recursion_limit(RECURSION_MAX).with_tokens_with_locations(tokens);
     let statement = statement(&mut parser).and_then(|statement| end(&mut parser).map(|()| statement));
-    let statement = statement.map_err(|error| match error {
-        ParserError::RecursionLimitExceeded if dialect.is_exhausted() => ambiguous(),
-        error => SqlError::from_parser(error, sql),
+    let statement = statement.map_err(|error| match dialect.exhausted_at() {
+        Some(furthest) => undecided().at(furthest),
+        None => fallback::hidden(SqlError::from_parser(error, sql), sql),
     })?;
     check::check(&statement, sql)?;
     Ok(statement)
@@ -138,22 +76,28 @@ fn one_statement(mut tokens: Vec<TokenWithSpan>, sql: &str) -> Result<Vec<TokenW
     }
 }
 
+/// Refuses other statements, alone or after EXPLAIN, by their first word.
 fn check_first_words(tokens: &[TokenWithSpan]) -> Result<(), SqlError> {
     let word = |index: usize| match tokens.get(index).map(|token| &token.token) {
         Some(Token::Word(word)) if word.quote_style.is_none() => word.value.to_uppercase(),
         _ => String::new(),
     };
-    let (Some(token), first) = (tokens.first(), word(0)) else {
+    let mut start = 0;
+    if word(start) == "EXPLAIN" {
+        start += 1;
+        start += usize::from(word(start) == "ANALYZE");
+        start += usize::from(word(start) == "VERBOSE");
+    }
+    let first = word(start);
+    let is_other = OTHER_STATEMENTS.split(' ').any(|other| other == first);
+    let Some(token) = tokens.get(start).filter(|_| is_other) else {
         return Ok(());
     };
-    if !OTHER_STATEMENTS.contains(&first.as_str()) {
-        return Ok(());
-    }
     let name = match first.as_str() {
-        "CREATE" | "ALTER" | "DROP" | "START" if !word(1).is_empty() => format!("{first} {}", word(1)),
+        "CREATE" | "ALTER" | "DROP" | "START" => format!("{first} {}", word(start + 1)),
         _ => first,
     };
-    Err(not_a_query(&name).at(token.span.start))
+    Err(not_a_query(name.trim_end()).at(token.span.start))
 }
 
 /// Refuses a statement by its name, and says what to do instead.
@@ -173,7 +117,7 @@ fn statement(parser: &mut Parser) -> Result<Statement, ParserError> {
         Keyword::DESCRIBE | Keyword::DESC => describe(parser),
         Keyword::SHOW => show(parser),
         _ if begins_query(parser) => parser.parse_query().map(Statement::Query),
-        _ => parser.expected_ref("a query", parser.peek_token_ref()),
+        _ => parser.expected_ref(A_QUERY, parser.peek_token_ref()),
     }
 }
 
@@ -185,7 +129,7 @@ fn keyword(parser: &Parser) -> Keyword {
 }
 
 fn begins_query(parser: &Parser) -> bool {
-    let is_word = matches!(keyword(parser), Keyword::SELECT | Keyword::WITH | Keyword::VALUES | Keyword::FROM);
+    let is_word = matches!(keyword(parser), Keyword::SELECT | Keyword::WITH | Keyword::VALUES);
     is_word || parser.peek_token_ref().token == Token::LParen
 }
 
@@ -199,7 +143,7 @@ fn explain(parser: &mut Parser) -> Result<Statement, ParserError> {
         false => None,
     };
     if !begins_query(parser) {
-        return parser.expected_ref("a query to explain", parser.peek_token_ref());
+        return parser.expected_ref(A_QUERY, parser.peek_token_ref());
     }
     explained(parser, DescribeAlias::Explain, analyze, verbose, format)
 }
@@ -257,11 +201,11 @@ fn show(parser: &mut Parser) -> Result<Statement, ParserError> {
 fn end(parser: &mut Parser) -> Result<(), ParserError> {
     match parser.peek_token_ref().token {
         Token::EOF => Ok(()),
-        _ => parser.expected_ref("the end of the query", parser.peek_token_ref()),
+        _ => parser.expected_ref(THE_END, parser.peek_token_ref()),
     }
 }
 
-fn ambiguous() -> SqlError {
-    let message = "the query is too complex: its text can be read in too many ways, or is no SQL deep inside brackets";
+fn undecided() -> SqlError {
+    let message = "the query cannot be read from here: it is no SQL, or too complex";
     SqlError::new(SqlErrorKind::TooComplex, message).with_hint("name parts of it with WITH, and use the names")
 }

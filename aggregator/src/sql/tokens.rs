@@ -52,7 +52,7 @@ fn with_field_names(mut tokens: Vec<TokenWithSpan>) -> Vec<TokenWithSpan> {
 
 /// The tokens of a text without white space and comments, up to the first that cannot be read.
 pub(super) fn significant(sql: &str) -> (Vec<TokenWithSpan>, Option<SqlError>) {
-    let dialect = BasaltDialect::with_steps(0);
+    let dialect = BasaltDialect::default();
     let mut tokens = Vec::new();
     let result = Tokenizer::new(&dialect, sql).tokenize_with_location_into_buf(&mut tokens);
     tokens.retain(|token| !matches!(token.token, Token::Whitespace(_)));
@@ -79,6 +79,7 @@ fn with_parameters(tokens: Vec<TokenWithSpan>) -> Result<Vec<TokenWithSpan>, Sql
             Token::LParen | Token::LBracket | Token::LBrace => brackets.push(token.token.clone()),
             Token::RParen | Token::RBracket | Token::RBrace => drop(brackets.pop()),
             Token::Placeholder(text) => check_parameter(text, token.span.start, out.last())?,
+            Token::AtSign => return Err(at_sign(token.span.start)),
             _ => {}
         }
         out.push(token);
@@ -136,4 +137,10 @@ fn check_parameter(text: &str, location: Location, before: Option<&TokenWithSpan
         _ => return Ok(()),
     };
     Err(SqlError::new(SqlErrorKind::Syntax, message).at(location))
+}
+
+/// The parser would take `@name` for a parameter, and in FROM for a file.
+fn at_sign(location: Location) -> SqlError {
+    let error = SqlError::new(SqlErrorKind::Syntax, "`@` stands for nothing here").at(location);
+    error.with_hint("quote a name that holds it, \"@name\"; parameters are written :name, $name, $1 or ?")
 }

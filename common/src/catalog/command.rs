@@ -63,7 +63,7 @@ pub enum Command {
 }
 
 /// Why the state does not allow a command.
-#[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[derive(Debug, Clone, PartialEq, Eq, Error, Serialize, Deserialize)]
 pub enum Refusal {
     /// No name.
     #[error("{0}")]
@@ -72,7 +72,7 @@ pub enum Refusal {
     #[error("{what} {name} is there already")]
     Exists {
         /// What kind of thing.
-        what: &'static str,
+        what: String,
         /// Its name.
         name: String,
     },
@@ -130,7 +130,7 @@ impl CatalogState {
     fn create_workspace(&mut self, name: &str, description: &str) -> Result<(), Refusal> {
         check_name(name).map_err(Refusal::Name)?;
         if self.workspaces.contains_key(name) {
-            return Err(Refusal::Exists { what: "the workspace", name: name.into() });
+            return Err(Refusal::Exists { what: "the workspace".into(), name: name.into() });
         }
         self.workspaces.insert(name.into(), Workspace { description: description.into() });
         Ok(())
@@ -153,7 +153,7 @@ impl CatalogState {
         }
         let key = (workspace.to_string(), name.to_string());
         if self.names.contains_key(&key) {
-            return Err(Refusal::Exists { what: "the collection", name: format!("{workspace}.{name}") });
+            return Err(Refusal::Exists { what: "the collection".into(), name: format!("{workspace}.{name}") });
         }
         let id = CollectionId(self.next_collection);
         self.next_collection += 1;
@@ -212,7 +212,7 @@ mod tests {
         assert_eq!(state.find("public", "a").map(|collection| collection.id), Some(CollectionId(2)));
         assert_eq!(state.version(), 3);
         let refused = |command: &Command| state.apply(command).expect_err("it is not allowed");
-        assert_eq!(refused(&create("a")), Refusal::Exists { what: "the collection", name: "public.a".into() });
+        assert_eq!(refused(&create("a")), Refusal::Exists { what: "the collection".into(), name: "public.a".into() });
         assert_eq!(refused(&Command::DropCollection { id: 1 }), Refusal::NoCollection);
         assert!(matches!(refused(&create("no name")), Refusal::Name(_)));
     }

@@ -24,8 +24,8 @@ const VERSION: u8 = 1;
 pub struct LocalCatalog {
     log: Arc<dyn ShardLog>,
     states: watch::Sender<Arc<CatalogState>>,
-    /// Held from looking at the state until the command is in the log.
-    order: Mutex<()>,
+    /// All commands, in order, for nodes that follow. Held from looking at the state until a command is in the log.
+    commands: Mutex<Vec<Command>>,
 }
 
 impl fmt::Debug for LocalCatalog {
@@ -40,14 +40,22 @@ impl LocalCatalog {
     /// # Errors
     /// The log cannot be read, or holds something else.
     pub async fn open(log: Arc<dyn ShardLog>) -> Result<Self, CatalogError> {
-        let mut state = CatalogState::default();
+        let (mut state, mut commands) = (CatalogState::default(), Vec::new());
         let mut reader = log.read(SHARD, log.start(SHARD).await?).await?;
         while let Some((position, record)) = reader.try_next().await? {
             let damaged = |reason: String| CatalogError::Damaged { position: position.0, reason };
             let command = decode(&record).map_err(damaged)?;
             state = state.apply(&command).map_err(|refusal| damaged(refusal.to_string()))?;
+            commands.push(command);
         }
-        Ok(Self { log, states: watch::Sender::new(Arc::new(state)), order: Mutex::new(()) })
+        Ok(Self { log, states: watch::Sender::new(Arc::new(state)), commands: Mutex::new(commands) })
+    }
+
+    /// The commands behind a version, at most so many.
+    pub async fn commands_since(&self, version: u64, commands_max: usize) -> Vec<Command> {
+        let commands = self.commands.lock().await;
+        let start = usize::try_from(version).unwrap_or(usize::MAX).min(commands.len());
+        commands[start..].iter().take(commands_max).cloned().collect()
     }
 }
 
@@ -62,9 +70,10 @@ impl Catalog for LocalCatalog {
     }
 
     async fn propose(&self, command: Command) -> Result<Arc<CatalogState>, CatalogError> {
-        let _order = self.order.lock().await;
+        let mut commands = self.commands.lock().await;
         let next = Arc::new(self.state().apply(&command)?);
         self.log.append(SHARD, encode(&command)).await?;
+        commands.push(command);
         self.states.send_replace(Arc::clone(&next));
         Ok(next)
     }

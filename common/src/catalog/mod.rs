@@ -20,6 +20,7 @@ use async_trait::async_trait;
 use thiserror::Error;
 use tokio::sync::watch;
 
+use crate::failure::Failure;
 use crate::log::LogError;
 
 pub use command::{Command, Refusal};
@@ -36,6 +37,9 @@ pub enum CatalogError {
     /// It could not be made durable.
     #[error("the catalog cannot be written: {0}")]
     Log(#[from] LogError),
+    /// The node that keeps it cannot be reached, or could not do it.
+    #[error("the catalog did not take the change: {0}")]
+    Unreachable(Failure),
     /// What is on disk is no catalog.
     #[error("record {position} of the catalog cannot be read: {reason}; restore the catalog's folder from a copy")]
     Damaged {

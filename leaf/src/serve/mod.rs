@@ -1,10 +1,10 @@
 //! Serves plans over gRPC: stages of distributed plans and whole plans.
 //!
 //! In: a listening socket and the shards. Out: streams of batches. Two services share the port: datafusion-distributed's
-//! worker (stages that exchange rows with other nodes) and [`fragment`] (one plan, one stream). Owns the sockets; leaves
+//! worker (stages that exchange rows with other nodes) and [`answers`] (one plan, one stream; calls). Owns the sockets; leaves
 //! planning to the aggregator.
 
-mod fragment;
+mod answers;
 mod socket;
 
 use std::future::Future;
@@ -12,8 +12,9 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
-use arrow_flight::flight_service_server::FlightServiceServer;
+use basalt_common::calls::LeafCalls;
 use basalt_common::scan::{ScanCodec, ScanContext};
+use basalt_common::wire::NodeService;
 use datafusion::common::Result;
 use datafusion::execution::runtime_env::RuntimeEnv;
 use datafusion::execution::{SessionState, SessionStateBuilder};
@@ -25,7 +26,7 @@ use tokio_stream::wrappers::TcpListenerStream;
 use tonic::transport::Server;
 
 use crate::counters::Counters;
-use fragment::FragmentService;
+use answers::LeafAnswers;
 use socket::CountedSocket;
 
 /// How often an idle connection is asked whether the other side lives, and how long the answer may take.
@@ -38,6 +39,7 @@ pub struct LeafQueries {
     counters: Arc<Counters>,
     /// A session with every function registered: registering them anew took longer than most plans run.
     template: Arc<SessionState>,
+    calls: Option<Arc<dyn LeafCalls>>,
 }
 
 impl LeafQueries {
@@ -46,7 +48,13 @@ impl LeafQueries {
         let mut builder = SessionStateBuilder::new().with_default_features().with_runtime_env(runtime);
         builder.scalar_functions().get_or_insert_default().extend(basalt_common::functions::all());
         let template = builder.build();
-        Self { scan, counters, template: Arc::new(template) }
+        Self { scan, counters, template: Arc::new(template), calls: None }
+    }
+
+    /// Answers calls too.
+    #[must_use]
+    pub fn with_calls(self, calls: Arc<dyn LeafCalls>) -> Self {
+        Self { calls: Some(calls), ..self }
     }
 
     /// The session in which a plan with this configuration runs here.
@@ -86,15 +94,13 @@ impl LeafQueries {
             Ok::<_, io::Error>(CountedSocket::new(socket, Arc::clone(&counters)))
         });
         let worker = self.worker().into_worker_server();
-        let fragments = FlightServiceServer::new(FragmentService::new(self))
-            .max_decoding_message_size(usize::MAX)
-            .max_encoding_message_size(usize::MAX);
+        let answers = NodeService::server(Arc::new(LeafAnswers::new(self)));
         Server::builder()
             // An aggregator that vanished without closing its sockets must not keep its queries running.
             .http2_keepalive_interval(Some(KEEP_ALIVE))
             .http2_keepalive_timeout(Some(KEEP_ALIVE))
             .add_service(worker)
-            .add_service(fragments)
+            .add_service(answers)
             .serve_with_incoming_shutdown(sockets, stop)
             .await
     }

@@ -3,14 +3,16 @@
 //! In: addresses and encoded plans. Out: streams of batches. Owns the connections (one per node, kept for the life of
 //! the process and shared by all queries) and their settings; serving them is the leaf's work.
 
+mod service;
+
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use arrow_flight::Ticket;
 use arrow_flight::decode::FlightRecordBatchStream;
 use arrow_flight::error::FlightError;
 use arrow_flight::flight_service_client::FlightServiceClient;
+use arrow_flight::{Action, Ticket};
 use async_trait::async_trait;
 use bytes::Bytes;
 use datafusion::arrow::record_batch::RecordBatch;
@@ -18,9 +20,13 @@ use datafusion::common::{DataFusionError, Result, config_err};
 use datafusion_distributed::grpc::{BoxCloneSyncChannel, create_worker_client};
 use datafusion_distributed::{ChannelResolver, WorkerChannel};
 use futures::{Stream, TryStreamExt};
-use tonic::Code;
 use tonic::transport::{Channel, Endpoint};
+use tonic::{Code, Status};
 use url::Url;
+
+pub use service::{Answers, NodeService, failure_of, status_of};
+
+use crate::failure::{Failure, FailureKind};
 
 /// How connections between nodes behave.
 #[derive(Debug, Clone)]
@@ -96,16 +102,45 @@ impl Channels {
     }
 }
 
+impl Channels {
+    /// Makes a call on `node` and returns its reply.
+    ///
+    /// # Errors
+    /// The node's own failure, or that it cannot be reached.
+    pub async fn call(&self, node: &Url, name: &str, body: Bytes) -> Result<Bytes, Failure> {
+        let unreachable = |reason: String| {
+            Failure::new(FailureKind::Unavailable, format!("the node at {node} did not answer: {reason}"))
+        };
+        let channel = self.channel(node).map_err(|error| unreachable(error.to_string()))?;
+        let mut client = FlightServiceClient::new(channel)
+            .max_decoding_message_size(usize::MAX)
+            .max_encoding_message_size(usize::MAX);
+        let failed = |status: Status| match status.details().is_empty() {
+            true => unreachable(status.message().to_string()),
+            false => failure_of(&status),
+        };
+        let action = Action { r#type: name.to_string(), body };
+        let mut replies = client.do_action(action).await.map_err(failed)?.into_inner();
+        let reply = replies.message().await.map_err(failed)?;
+        reply.map(|reply| reply.body).ok_or_else(|| unreachable("the reply is empty".into()))
+    }
+}
+
 /// A plan that failed says why; all else is the way to the node.
 fn node_error(node: &Url, error: &FlightError) -> DataFusionError {
-    let cause = match error {
+    let failure = match error {
+        FlightError::Tonic(status) if !status.details().is_empty() => failure_of(status),
         FlightError::Tonic(status) if matches!(status.code(), Code::Aborted | Code::InvalidArgument) => {
             return DataFusionError::Execution(format!("on the leaf at {node}: {}", status.message()));
         }
-        FlightError::Tonic(status) => status.message().to_string(),
-        other => other.to_string(),
+        FlightError::Tonic(status) => lost(node, status.message()),
+        other => lost(node, &other.to_string()),
     };
-    DataFusionError::Execution(format!("the leaf at {node} did not answer in full: {cause}"))
+    DataFusionError::External(Box::new(failure))
+}
+
+fn lost(node: &Url, cause: &str) -> Failure {
+    Failure::new(FailureKind::Unavailable, format!("the leaf at {node} did not answer in full: {cause}"))
 }
 
 #[async_trait]
