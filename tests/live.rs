@@ -381,7 +381,8 @@ async fn bad_queries_are_explained() -> Result<()> {
         ),
         (json!({ "sql": "COPY docs TO '/tmp/out.csv'" }), 400, "invalid_request", None),
         (json!({ "sql": "EXPLAIN ANALYZE COPY docs TO '/tmp/out.csv'" }), 400, "invalid_request", None),
-        (json!({ "sql": "SELECT * FROM '/etc/passwd'" }), 404, "not_found", None),
+        (json!({ "sql": "SELECT * FROM '/etc/passwd'" }), 400, "invalid_request", None),
+        (json!({ "sql": "SELECT * FROM \"/etc/passwd\"" }), 404, "not_found", None),
         (
             json!({ "sql": "SELECT count(*) FROM docs a, docs b, docs c WHERE a.n + b.n + c.n = -1", "timeout_ms": 300 }),
             408,
