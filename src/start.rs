@@ -10,6 +10,7 @@ use std::io::{Read, Write};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::{Context, Result};
 use basalt_aggregator::aggregator::{Aggregator, ServiceConfig};
@@ -23,14 +24,19 @@ use basalt_common::log::{LocalLog, LocalLogConfig, ShardLog};
 use basalt_common::scan::{LocalLeaf, ScanContext};
 use basalt_common::wire::Channels;
 use basalt_leaf::counters::Counters;
+use basalt_leaf::flush::FlushConfig;
 use basalt_leaf::pipeline::Pipeline;
 use basalt_leaf::policy::MergePolicy;
 use basalt_leaf::shards::Shards;
+use basalt_leaf::store::open_directory;
 use basalt_tailer::pipeline::{Tailer, TailerConfig};
 use clap::Args;
 use tokio::net::TcpListener;
 use tracing_subscriber::EnvFilter;
 use url::Url;
+
+/// How long a stop waits for the last flush: shorter than supervisors wait before they kill.
+const STOP_PATIENCE: Duration = Duration::from_secs(8);
 
 /// What `basalt start` is told.
 #[derive(Args)]
@@ -73,6 +79,9 @@ pub(crate) async fn start(arguments: StartArguments) -> Result<()> {
     ));
     basalt_aggregator::http::serve(listener, node.aggregator, stopped()).await?;
     say("stopping");
+    if let Err(error) = node.shards.flush(STOP_PATIENCE).await {
+        tracing::warn!(%error, "stopped without a last flush: the next start reads more of the log");
+    }
     node.followers.abort();
     drop(node.log);
     Ok(())
@@ -87,6 +96,7 @@ fn say(text: &str) {
 struct Node {
     aggregator: Arc<Aggregator>,
     followers: tokio::task::JoinHandle<()>,
+    shards: Arc<Shards>,
     log: Arc<dyn ShardLog>,
 }
 
@@ -108,6 +118,9 @@ impl Node {
             log: Arc::clone(&log),
             shards: Arc::clone(&shards),
             policy: MergePolicy::default(),
+            store: open_directory(&arguments.data.join("store"))?,
+            flush: FlushConfig::default(),
+            clock: Arc::clone(&clock),
         };
         let (ready, caught_up) = tokio::sync::oneshot::channel();
         let followers = tokio::spawn(pipeline.run(ready));
@@ -121,7 +134,7 @@ impl Node {
         };
         let leaves: Arc<[Url]> = Arc::from([here.clone()]);
         let sessions = Sessions { leaves, scan: Arc::new(scan), runtime: Arc::default(), parallelism };
-        let leaves = Leaves::new(vec![LeafNode { url: here, calls: shards }]);
+        let leaves = Leaves::new(vec![LeafNode { url: here, calls: Arc::clone(&shards) as _ }]);
         let template = sessions.session()?.state();
         let query = QueryConfig { query_memory_bytes_max: arguments.query_memory_bytes_max, ..QueryConfig::default() };
         let queries = Queries::new(Arc::clone(&catalog), leaves.clone(), Arc::clone(&clock), template, seed()?, query);
@@ -134,7 +147,7 @@ impl Node {
         let writes = Arc::new(tailer);
         let metrics = Metrics::default();
         let aggregator = Arc::new(Aggregator { catalog, writes, leaves, queries, clock, metrics, config });
-        Ok(Self { aggregator, followers, log })
+        Ok(Self { aggregator, followers, shards, log })
     }
 }
 

@@ -1,23 +1,34 @@
-//! Oracle (a): a shard against a map of documents, under random operations.
+//! Oracle (a): a shard against a map of documents, under random operations, flushes and restarts.
 //!
-//! Every operation goes through the columnar batch and its bytes, as it would through the log. After at most a thousand
+//! Every operation goes through the columnar batch and its bytes, as it would through the log. At random moments the shard
+//! is flushed, or dropped and made again from its newest manifest and the batches behind it. After at most a thousand
 //! operations, all documents and a filtered aggregate are compared.
 #![allow(clippy::print_stdout, reason = "a test that counts says what it counted")]
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use anyhow::{Context, Result, ensure};
 use basalt_common::batch::{self, Batch, BatchBuilder, BatchHeader};
 use basalt_common::id::{CollectionId, FieldId, ShardId};
+use basalt_common::log::LogIncarnation;
 use basalt_common::patch;
 use basalt_common::position::LogPosition;
+use basalt_common::random::SeededRandom;
 use basalt_common::schema::Schema;
 use basalt_common::value::{Object, Value};
 use basalt_harness::operations::{Effect, Model, Operation, Operations};
 use basalt_leaf::apply::Outcome;
 use basalt_leaf::policy::MergePolicy;
+use basalt_leaf::replica::Checkpoint;
 use basalt_leaf::shard::{Shard, Snapshot};
+use basalt_leaf::store::{ShardStore, Writer, open_directory};
+use object_store::ObjectStore;
+use object_store::memory::InMemory;
+use tokio::runtime::Runtime;
+
+const SHARD: ShardId = ShardId { collection: CollectionId(1), shard: 0 };
 
 fn effect(outcome: &Outcome) -> Effect {
     match outcome {
@@ -32,7 +43,7 @@ fn effect(outcome: &Outcome) -> Effect {
 
 fn header(schema: &Schema) -> BatchHeader {
     BatchHeader {
-        shard: ShardId { collection: CollectionId(1), shard: 0 },
+        shard: SHARD,
         routing_epoch: 0,
         schema_version: schema.version(),
         logged_at_micros: 0,
@@ -116,15 +127,78 @@ fn compare(shard: &Shard, schema: &Schema, model: &Model) -> Result<()> {
 /// Law 2: the log alone decides, not how much of the schema was known when it was applied.
 fn replay(log: &[(Batch, Vec<Outcome>)], policy: MergePolicy, schema: &Schema, model: &Model) -> Result<()> {
     let mut shard = Shard::new(policy);
-    for (position, (batch, outcomes)) in log.iter().enumerate() {
-        let again = shard.apply(LogPosition(position as u64), batch, schema)?;
-        ensure!(again == *outcomes, "batch {position} had other outcomes: {again:?}, before {outcomes:?}");
-    }
+    apply_again(&mut shard, log, 0, schema)?;
     compare(&shard, schema, model)
 }
 
+fn apply_again(shard: &mut Shard, log: &[(Batch, Vec<Outcome>)], next: usize, schema: &Schema) -> Result<()> {
+    for (position, (batch, outcomes)) in log.iter().enumerate().skip(next) {
+        let again = shard.apply(LogPosition(position as u64), batch, schema)?;
+        ensure!(again == *outcomes, "batch {position} had other outcomes: {again:?}, before {outcomes:?}");
+    }
+    Ok(())
+}
+
+/// How often the shard was flushed and reopened, and what that wrote.
+#[derive(Debug, Default, Clone, Copy)]
+struct Durability {
+    flushes: u64,
+    reopens: u64,
+    segments: u64,
+    bytes: u64,
+}
+
+/// The shard's store, and when it is flushed and reopened.
+struct Disk {
+    runtime: Runtime,
+    writer: Writer,
+    random: SeededRandom,
+    done: Durability,
+    /// Where the store is a directory.
+    _folder: Option<tempfile::TempDir>,
+}
+
+impl Disk {
+    /// A store in a directory or in memory.
+    fn new(seed: u64, in_directory: bool) -> Result<Self> {
+        let folder = if in_directory { Some(tempfile::tempdir()?) } else { None };
+        let store: Arc<dyn ObjectStore> = match &folder {
+            Some(folder) => open_directory(folder.path())?,
+            None => Arc::new(InMemory::new()),
+        };
+        let runtime = tokio::runtime::Builder::new_current_thread().build()?;
+        let writer = Writer::new(ShardStore::new(store, SHARD), LogIncarnation(1), None);
+        Ok(Self { runtime, writer, random: SeededRandom::new(seed), done: Durability::default(), _folder: folder })
+    }
+
+    fn flush(&mut self, shard: &Shard) -> Result<()> {
+        let checkpoint = Checkpoint { shard: shard.checkpoint(), ..Checkpoint::default() };
+        let written = self.runtime.block_on(self.writer.write(checkpoint))?;
+        self.done.flushes += u64::from(written.bytes > 0);
+        self.done.segments += written.segments as u64;
+        self.done.bytes += written.bytes;
+        Ok(())
+    }
+
+    /// The shard as a restart makes it: from the newest manifest and the log behind it.
+    fn reopen(&mut self, log: &[(Batch, Vec<Outcome>)], policy: MergePolicy, schema: &Schema) -> Result<Shard> {
+        let store = self.writer.store().clone();
+        let newest = self.runtime.block_on(store.newest())?;
+        ensure!(newest.as_ref() == self.writer.newest(), "another manifest is the newest: {newest:?}");
+        let mut shard = match &newest {
+            Some(manifest) => Shard::restore(&self.runtime.block_on(store.load(manifest))?.shard, policy)?,
+            None => Shard::new(policy),
+        };
+        self.writer = Writer::new(store, LogIncarnation(1), newest);
+        let next = shard.newest().pin().position().map_or(0, |position| position.0 as usize + 1);
+        apply_again(&mut shard, log, next, schema)?;
+        self.done.reopens += 1;
+        Ok(shard)
+    }
+}
+
 /// Runs `count` operations on `ids` documents.
-fn run(seed: u64, ids: u64, count: u64, policy: MergePolicy) -> Result<BTreeMap<Effect, u64>> {
+fn run(seed: u64, ids: u64, count: u64, policy: MergePolicy, disk: &mut Disk) -> Result<BTreeMap<Effect, u64>> {
     let (mut operations, mut model) = (Operations::new(seed, ids), Model::default());
     let (mut shard, mut schema) = (Shard::new(policy.clone()), Schema::default());
     let (mut done, mut compared, mut effects) = (0, 0, BTreeMap::new());
@@ -147,7 +221,16 @@ fn run(seed: u64, ids: u64, count: u64, policy: MergePolicy) -> Result<BTreeMap<
         }
         done += expected.len() as u64;
         log.push((batch, outcomes));
-        if done - compared >= 800 || done >= count {
+        if disk.random.chance(1, 12) {
+            disk.flush(&shard).with_context(|| format!("flushed after {done} operations"))?;
+        }
+        let reopened = disk.random.chance(1, 60);
+        if reopened {
+            drop(shard);
+            let again = disk.reopen(&log, policy.clone(), &schema);
+            shard = again.with_context(|| format!("reopened after {done} operations"))?;
+        }
+        if reopened || done - compared >= 800 || done >= count {
             compare(&shard, &schema, &model).with_context(|| format!("after {done} operations"))?;
             compared = done;
         }
@@ -159,12 +242,16 @@ fn run(seed: u64, ids: u64, count: u64, policy: MergePolicy) -> Result<BTreeMap<
     unreachable!("the loop ends by its count")
 }
 
-/// Runs a quarter of a million operations for each (seed, documents, policy); every effect must have been met.
-fn check(runs: &[(u64, u64, MergePolicy)]) -> Result<()> {
+/// Runs a quarter of a million operations for each (seed, documents, policy, store in a directory); every effect must have
+/// been met, and each run must have been flushed and reopened often.
+fn check(runs: &[(u64, u64, MergePolicy, bool)]) -> Result<()> {
     let mut total: BTreeMap<Effect, u64> = BTreeMap::new();
-    for (seed, ids, policy) in runs {
-        let effects = run(*seed, *ids, 250_000, policy.clone());
+    for (seed, ids, policy, in_directory) in runs {
+        let mut disk = Disk::new(*seed, *in_directory)?;
+        let effects = run(*seed, *ids, 250_000, policy.clone(), &mut disk);
         let effects = effects.with_context(|| format!("seed {seed}, {ids} documents, {policy:?}"))?;
+        println!("seed {seed}: {:?}", disk.done);
+        ensure!(disk.done.flushes >= 260 && disk.done.reopens >= 52, "hardly flushed or reopened: {:?}", disk.done);
         effects.into_iter().for_each(|(effect, count)| *total.entry(effect).or_default() += count);
     }
     println!("operations by effect: {total:?}");
@@ -174,14 +261,14 @@ fn check(runs: &[(u64, u64, MergePolicy)]) -> Result<()> {
 
 #[test]
 fn a_shard_is_a_map_of_documents() -> Result<()> {
-    check(&[(2, 300, MergePolicy::default()), (3, 2_000, MergePolicy::default())])
+    check(&[(2, 300, MergePolicy::default(), true), (3, 2_000, MergePolicy::default(), false)])
 }
 
 #[test]
 fn a_shard_is_a_map_of_documents_however_it_merges() -> Result<()> {
     let eager = MergePolicy { segments_per_tier: 2, ..MergePolicy::default() };
     let lazy = MergePolicy { segments_per_tier: 64, dead_share_max: 2.0, ..MergePolicy::default() };
-    check(&[(1, 40, eager), (4, 200, lazy)])
+    check(&[(1, 40, eager, true), (4, 200, lazy, false)])
 }
 
 fn document(fields: usize, value: i64) -> Object {

@@ -11,6 +11,8 @@
 //!  3    {}                ·            ·               ·
 //! ```
 
+pub mod codec;
+
 use std::sync::Arc;
 
 use datafusion::arrow::array::{
@@ -22,7 +24,7 @@ use datafusion::arrow::datatypes::{
     DataType, Date32Type, Float64Type, Int64Type, Time64MicrosecondType, TimeUnit, TimestampMicrosecondType,
 };
 
-use crate::value::{Type, Value, codec};
+use crate::value::{Type, Value, codec as value_codec};
 
 /// The Arrow type in which values of a type are kept. Types whose Arrow form depends on all their values (decimals with
 /// their scale, arrays with their elements) are kept encoded, value by value.
@@ -153,7 +155,8 @@ fn read(of: Type, column: &ArrayRef, row: usize) -> Value {
         Type::Time => Value::Time(column.as_primitive::<Time64MicrosecondType>().value(row)),
         Type::Bytes => Value::Bytes(column.as_binary::<i32>().value(row).to_vec()),
         Type::Decimal | Type::Array | Type::Vector | Type::Geography | Type::Tagged => {
-            codec::decode(column.as_binary::<i32>().value(row)).expect("the column was encoded, or checked when read")
+            value_codec::decode(column.as_binary::<i32>().value(row))
+                .expect("the column was encoded, or checked when read")
         }
     }
 }
@@ -234,7 +237,7 @@ impl Builder {
             (Self::Binary(builder), Value::Bytes(value)) => builder.append_value(value),
             (Self::Binary(builder), value) => {
                 scratch.clear();
-                codec::encode(value, scratch);
+                value_codec::encode(value, scratch);
                 builder.append_value(&scratch);
             }
             (builder, value) => unreachable!("{value:?} was given to {builder:?}: builders are chosen by type"),
@@ -316,7 +319,7 @@ pub fn check_encoded(of: Type, column: &ArrayRef) -> Result<(), usize> {
         return Ok(());
     }
     let column: &BinaryArray = column.as_binary();
-    let good = |row: &usize| codec::decode(column.value(*row)).is_ok_and(|value| value.value_type() == of);
+    let good = |row: &usize| value_codec::decode(column.value(*row)).is_ok_and(|value| value.value_type() == of);
     match (0..column.len()).filter(|row| column.is_valid(*row)).find(|row| !good(row)) {
         Some(row) => Err(row),
         None => Ok(()),

@@ -20,6 +20,8 @@ pub mod routing;
 
 pub mod placement;
 
+pub mod binary;
+
 pub mod value;
 
 pub mod columns;

@@ -27,9 +27,17 @@ pub mod shard;
 
 pub mod requests;
 
+pub mod sources;
+
 pub mod replica;
 
+pub mod file;
+
+pub mod store;
+
 pub mod served;
+
+pub mod flush;
 
 pub mod pins;
 

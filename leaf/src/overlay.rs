@@ -50,6 +50,16 @@ impl Run {
         Self { rows, values }
     }
 
+    /// The rows, ascending.
+    pub fn rows(&self) -> &[u32] {
+        &self.rows
+    }
+
+    /// The values, one a row.
+    pub fn values(&self) -> &TypedColumns {
+        &self.values
+    }
+
     fn bytes(&self) -> usize {
         self.rows.len() * size_of::<u32>() + self.values.bytes()
     }
@@ -86,6 +96,22 @@ pub struct Overlay {
 }
 
 impl Overlay {
+    /// An overlay of runs that were one's before.
+    ///
+    /// # Errors
+    /// A run is not more than twice as long as the next.
+    pub fn restore(runs: Vec<Run>) -> Result<Self, &'static str> {
+        if runs.windows(2).any(|pair| pair[0].rows.len() <= 2 * pair[1].rows.len()) {
+            return Err("a run is not more than twice as long as the next");
+        }
+        Ok(Self { runs: runs.into_iter().map(Arc::new).collect() })
+    }
+
+    /// The runs, oldest first.
+    pub fn runs(&self) -> &[Arc<Run>] {
+        &self.runs
+    }
+
     /// Lays a run on top, and merges it with those below that are not more than twice as long.
     pub fn push(&mut self, run: Run, written: &WrittenBytes) {
         let mut top = run;
@@ -122,11 +148,6 @@ impl Overlay {
             parts.push(run.values.clone());
         }
         TypedColumns::concat(&parts).take(&UInt32Array::from(from))
-    }
-
-    /// How many runs there are.
-    pub fn runs(&self) -> usize {
-        self.runs.len()
     }
 
     /// Bytes of memory that the runs take.
@@ -192,7 +213,7 @@ mod tests {
             for (index, row) in odd.values().iter().enumerate() {
                 prop_assert_eq!(&some.value(index), &expected[*row as usize]);
             }
-            prop_assert!(overlay.runs() <= 7, "{} runs over 60 rows", overlay.runs());
+            prop_assert!(overlay.runs().len() <= 7, "{} runs over 60 rows", overlay.runs().len());
         }
     }
 }

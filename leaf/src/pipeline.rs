@@ -1,31 +1,42 @@
-//! The leaf's wiring: which shards are here, and the way of a batch from the log into a shard.
+//! The leaf's wiring: which shards are here, and the way of a batch from the log into a shard and on into the store.
 //!
 //! ```text
-//! catalog ──▶ shards to own ──▶ one follower a shard:
+//! catalog ──▶ shards to own ──▶ one keeper a shard:
+//!   store ──newest manifest──▶ Served::begin
 //!     log ──next, then what is there, up to BATCHES_MAX──▶ decode ──schema known──▶ Served::apply
+//!                                                    Flusher ◀──── checkpoint ────────┘
 //! ```
 //!
-//! A follower that cannot go on (a damaged record, a log that lost what it had) stops its shard with the reason; the other
-//! shards go on.
+//! A shard that cannot be recovered or followed (a damaged object or record, a log that lost what it had, another log) stops
+//! with the reason; the other shards go on.
 
 use std::collections::HashMap;
 use std::sync::Arc;
 
 use basalt_common::batch::{self, Batch};
 use basalt_common::catalog::{Catalog, CatalogState};
+use basalt_common::clock::Clock;
 use basalt_common::id::ShardId;
 use basalt_common::log::{LogReader, LogRecord, ShardLog};
 use basalt_common::position::LogPosition;
 use basalt_common::schema::Schema;
-use tokio::task::JoinHandle;
-use tracing::{error, info};
+use object_store::ObjectStore;
+use tokio::task::JoinSet;
+use tracing::{error, info, warn};
 
+use crate::file::manifest::Manifest;
+use crate::flush::{FlushConfig, Flusher};
 use crate::policy::MergePolicy;
+use crate::replica::Replica;
 use crate::served::Served;
 use crate::shards::Shards;
+use crate::store::{self, ShardStore, StoreError, Writer};
 
 /// The most batches that are applied in one go, off the async threads: enough to pay for the way there.
 const BATCHES_MAX: usize = 256;
+
+/// How often a shard is tried to be recovered where the store fails, before it stops.
+const RECOVERIES_MAX: u32 = 5;
 
 /// What followers need.
 #[derive(Clone)]
@@ -34,10 +45,16 @@ pub struct Pipeline {
     pub catalog: Arc<dyn Catalog>,
     /// Where batches come from.
     pub log: Arc<dyn ShardLog>,
+    /// Where shards are kept.
+    pub store: Arc<dyn ObjectStore>,
     /// Where shards are put.
     pub shards: Arc<Shards>,
     /// When segments are merged.
     pub policy: MergePolicy,
+    /// How shards are flushed.
+    pub flush: FlushConfig,
+    /// The time for that.
+    pub clock: Arc<dyn Clock>,
 }
 
 impl Pipeline {
@@ -45,78 +62,189 @@ impl Pipeline {
     /// that was there at the start has come to the end that its log had then.
     pub async fn run(self, ready: tokio::sync::oneshot::Sender<()>) {
         let mut states = self.catalog.watch();
-        let mut followers: HashMap<ShardId, JoinHandle<()>> = HashMap::new();
+        let mut kept: HashMap<ShardId, Arc<Served>> = HashMap::new();
+        let mut tasks = JoinSet::new();
         let state = states.borrow_and_update().clone();
-        self.take_on(&state, &mut followers);
+        self.take_on(&state, &mut kept, &mut tasks);
         let pipeline = self.clone();
-        tokio::spawn(async move {
+        tasks.spawn(async move {
             pipeline.caught_up().await;
             // Whoever does not wait for it needs no answer.
             let _ = ready.send(());
+            pipeline.delete_dropped(&state).await;
         });
         while states.changed().await.is_ok() {
             let state = states.borrow_and_update().clone();
-            self.take_on(&state, &mut followers);
-            self.let_go(&state, &mut followers).await;
+            self.take_on(&state, &mut kept, &mut tasks);
+            self.let_go(&state, &mut kept);
+            while tasks.try_join_next().is_some() {}
         }
     }
 
-    fn take_on(&self, state: &CatalogState, followers: &mut HashMap<ShardId, JoinHandle<()>>) {
+    fn take_on(&self, state: &CatalogState, kept: &mut HashMap<ShardId, Arc<Served>>, tasks: &mut JoinSet<()>) {
         for shard in state.collections().flat_map(|collection| collection.shard_ids()) {
-            if self.shards.owns(shard) && !followers.contains_key(&shard) {
-                let served = Arc::new(Served::new(shard, self.policy.clone()));
+            if self.shards.owns(shard) && !kept.contains_key(&shard) {
+                let served = Arc::new(Served::new(shard));
                 self.shards.add(Arc::clone(&served));
-                followers.insert(shard, tokio::spawn(self.clone().follow(served)));
+                tasks.spawn(self.clone().keep(Arc::clone(&served)));
+                kept.insert(shard, served);
             }
         }
     }
 
-    /// Lets go of the shards of dropped collections, and of their logs.
-    async fn let_go(&self, state: &CatalogState, followers: &mut HashMap<ShardId, JoinHandle<()>>) {
-        let dropped = |shard: &&ShardId| state.collection(shard.collection).is_none();
-        let dropped: Vec<ShardId> = followers.keys().filter(dropped).copied().collect();
-        for shard in dropped {
-            if let Some(follower) = followers.remove(&shard) {
-                follower.abort();
+    /// Lets go of the shards of dropped collections: their keepers delete what they have.
+    fn let_go(&self, state: &CatalogState, kept: &mut HashMap<ShardId, Arc<Served>>) {
+        kept.retain(|shard, served| {
+            let stays = state.collection(shard.collection).is_some();
+            if !stays {
+                self.shards.remove(*shard);
+                served.note_dropped();
             }
-            self.shards.remove(shard);
-            let truncated = async { self.log.truncate(shard, self.log.end(shard).await?).await };
-            match truncated.await {
-                Ok(()) => info!(%shard, "dropped"),
-                Err(error) => error!(%shard, %error, "dropped, but its log cannot be cut"),
-            }
-        }
+            stays
+        });
     }
 
     async fn caught_up(&self) {
         for served in self.shards.all() {
             let Ok(LogPosition(end @ 1..)) = self.log.end(served.id()).await else { continue };
             // However long it takes; a shard that stopped answers at once, and says why where it is asked.
-            let _ = served.wait_for(LogPosition(end - 1), std::time::Duration::MAX).await;
+            let _ = served.wait_for(Some(LogPosition(end - 1)), std::time::Duration::MAX).await;
         }
     }
 
-    async fn follow(self, served: Arc<Served>) {
+    /// Deletes what is left of collections whose drop was not carried out before the process ended.
+    async fn delete_dropped(&self, state: &CatalogState) {
+        let deleted = async {
+            for collection in store::collections(self.store.as_ref()).await? {
+                if state.was_dropped(collection) {
+                    store::delete_collection(self.store.as_ref(), collection).await?;
+                    info!(collection = collection.0, "what was left of a dropped collection is deleted");
+                }
+            }
+            Ok::<_, StoreError>(())
+        };
+        if let Err(error) = deleted.await {
+            warn!(%error, "what is left of dropped collections is not deleted");
+        }
+    }
+
+    /// Keeps one shard, from recovery until its collection is dropped.
+    async fn keep(self, served: Arc<Served>) {
         let shard = served.id();
-        if let Err(reason) = self.follow_until_it_fails(&served).await {
-            error!(%shard, reason, "the shard is not followed any more");
-            served.note_stopped(reason);
+        let recovered = tokio::select! {
+            recovered = self.recover(&served) => recovered,
+            () = served.dropped() => Err("its collection is dropped".into()),
+        };
+        match recovered {
+            Ok(writer) => {
+                let (log, clock) = (Arc::clone(&self.log), Arc::clone(&self.clock));
+                let flusher = Flusher::new(Arc::clone(&served), writer, log, clock, self.flush.clone());
+                tokio::join!(flusher.run(), self.follow(&served));
+            }
+            Err(reason) => stop(&served, reason),
+        }
+        served.dropped().await;
+        let deleted = ShardStore::new(Arc::clone(&self.store), shard).delete_all().await;
+        let truncated = async { self.log.truncate(shard, self.log.end(shard).await?).await };
+        match (deleted, truncated.await) {
+            (Ok(()), Ok(())) => info!(%shard, "dropped"),
+            (Err(error), _) => error!(%shard, %error, "dropped, but its objects are left until the next start"),
+            (_, Err(error)) => error!(%shard, %error, "dropped, but its log cannot be cut"),
+        }
+    }
+
+    /// Begins a shard with what its newest manifest names.
+    async fn recover(&self, served: &Served) -> Result<Writer, String> {
+        let store = ShardStore::new(Arc::clone(&self.store), served.id());
+        let mut delay = self.flush.retry_delay_min;
+        for attempt in 1.. {
+            match self.load(&store).await {
+                Err(Unrecovered::Store(failure @ StoreError::Store { .. })) if attempt < RECOVERIES_MAX => {
+                    warn!(shard = %served.id(), error = %failure, ?delay, "the shard is not recovered");
+                    tokio::time::sleep(delay).await;
+                    delay = (delay * 2).min(self.flush.retry_delay_max);
+                }
+                Err(Unrecovered::Store(failure)) => return Err(failure.to_string()),
+                Err(Unrecovered::Other(reason)) => return Err(reason),
+                Ok((replica, newest)) => {
+                    served.begin(replica);
+                    return Ok(Writer::new(store, self.log.incarnation(), newest));
+                }
+            }
+        }
+        unreachable!("the loop ends by its count")
+    }
+
+    async fn load(&self, store: &ShardStore) -> Result<(Replica, Option<Manifest>), Unrecovered> {
+        let shard = store.shard();
+        let newest = store.newest().await?;
+        let start = self.log.start(shard).await.map_err(|error| error.to_string())?;
+        let Some(manifest) = newest else {
+            return match start {
+                LogPosition(0) => Ok((Replica::new(self.policy.clone()), None)),
+                start => Err(Unrecovered::Other(format!(
+                    "its log starts at position {start}, and there is no manifest; restore the store from a copy"
+                ))),
+            };
+        };
+        self.check_log(&manifest, start).await?;
+        let checkpoint = store.load(&manifest).await?;
+        if self.schema(shard, manifest.schema_version).await.is_none() {
+            return Err(Unrecovered::Other("its collection is dropped".into()));
+        }
+        let policy = self.policy.clone();
+        let replica = off_the_async_threads(move || Replica::restore(checkpoint, policy)).await?;
+        let replica = replica.map_err(|error| {
+            format!("what manifest {} names contradicts itself: {error}; restore it from a copy", manifest.number)
+        })?;
+        info!(%shard, manifest = manifest.number, position = %manifest.position, "recovered");
+        Ok((replica, Some(manifest)))
+    }
+
+    /// Checks that the log goes on where the manifest ends.
+    async fn check_log(&self, manifest: &Manifest, start: LogPosition) -> Result<(), String> {
+        let (number, due, own) = (manifest.number, manifest.position.0 + 1, self.log.incarnation());
+        if manifest.incarnation != own {
+            let other = manifest.incarnation;
+            return Err(format!(
+                "manifest {number} is of log {other}, and this is log {own}; restore the log and the store from one copy"
+            ));
+        }
+        let end = self.log.end(manifest.shard).await.map_err(|error| error.to_string())?;
+        match start.0 <= due && due <= end.0 {
+            true => Ok(()),
+            false => Err(format!(
+                "manifest {number} goes on at position {due} of the log, which has {start} to {end}, the end excluded; \
+                 restore the log and the store from one copy"
+            )),
+        }
+    }
+
+    /// Applies what the log has and gets, until the collection is dropped or something cannot be read.
+    async fn follow(&self, served: &Arc<Served>) {
+        tokio::select! {
+            followed = self.follow_until_it_fails(served) => if let Err(reason) = followed {
+                stop(served, reason);
+            },
+            () = served.dropped() => {}
         }
     }
 
     async fn follow_until_it_fails(&self, served: &Arc<Served>) -> Result<(), String> {
         let shard = served.id();
-        let start = self.log.start(shard).await.map_err(|error| error.to_string())?;
-        let mut reader = self.log.read(shard, start).await.map_err(|error| error.to_string())?;
+        let next = LogPosition(served.progress().borrow().next);
+        let mut reader = self.log.read(shard, next).await.map_err(|error| error.to_string())?;
         while let Some(records) = next_records(&mut reader).await? {
             let end = self.log.end(shard).await.map_err(|error| error.to_string())?;
             served.note_log_end(end);
             let batches = decode(records).await?;
-            let needed = batches.iter().map(|(_, batch)| batch.header.schema_version).max().unwrap_or_default();
+            let needed = batches.iter().map(|(_, _, batch)| batch.header.schema_version).max().unwrap_or_default();
             let Some(schema) = self.schema(shard, needed).await else { return Ok(()) };
             let served = Arc::clone(served);
-            let apply =
-                move || batches.iter().try_for_each(|(position, batch)| served.apply(*position, batch, &schema));
+            let apply = move || {
+                let mut batches = batches.iter();
+                batches.try_for_each(|(position, bytes, batch)| served.apply(*position, batch, *bytes, &schema))
+            };
             off_the_async_threads(apply).await?.map_err(|error| error.to_string())?;
         }
         Ok(())
@@ -133,6 +261,31 @@ impl Pipeline {
     }
 }
 
+/// Why a shard cannot be recovered.
+enum Unrecovered {
+    /// The store; it may be worth another try.
+    Store(StoreError),
+    /// All else.
+    Other(String),
+}
+
+impl From<StoreError> for Unrecovered {
+    fn from(error: StoreError) -> Self {
+        Self::Store(error)
+    }
+}
+
+impl From<String> for Unrecovered {
+    fn from(reason: String) -> Self {
+        Self::Other(reason)
+    }
+}
+
+fn stop(served: &Served, reason: String) {
+    error!(shard = %served.id(), reason, "the shard is not followed any more");
+    served.note_stopped(reason);
+}
+
 /// The next record and what follows it already, or none at the log's end.
 async fn next_records(reader: &mut LogReader) -> Result<Option<Vec<LogRecord>>, String> {
     let Some(first) = reader.next().await.map_err(|error| error.to_string())? else { return Ok(None) };
@@ -145,9 +298,10 @@ async fn next_records(reader: &mut LogReader) -> Result<Option<Vec<LogRecord>>, 
     Ok(Some(records))
 }
 
-async fn decode(records: Vec<LogRecord>) -> Result<Vec<(LogPosition, Batch)>, String> {
+/// The batches with their positions and the bytes that they take in the log.
+async fn decode(records: Vec<LogRecord>) -> Result<Vec<(LogPosition, u64, Batch)>, String> {
     let decode = move |(position, record): LogRecord| match batch::decode(&record) {
-        Ok(batch) => Ok((position, batch)),
+        Ok(batch) => Ok((position, record.len() as u64, batch)),
         Err(error) => Err(format!("the record at {position}: {error}")),
     };
     off_the_async_threads(move || records.into_iter().map(decode).collect()).await?

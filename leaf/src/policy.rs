@@ -1,6 +1,9 @@
-//! Which segments of a buffer to merge: a pure function of their sizes.
+//! Which segments of a buffer to merge, and when to flush it: pure functions of sizes and times.
 //!
-//! In: segments with their rows. Out: a plan. Carrying it out is the next stage's work.
+//! In: segments with their rows; how much is only in the log. Out: a plan; how long to wait. Carrying it out is later stages'
+//! work.
+
+use std::time::Duration;
 
 use crate::segment::SegmentId;
 
@@ -67,8 +70,44 @@ impl MergePolicy {
     }
 }
 
+/// When a shard is flushed.
+#[derive(Debug, Clone)]
+pub struct FlushPolicy {
+    /// Bytes of the log that are applied before they are flushed: what a restart reads again at most, and what the log
+    /// keeps.
+    pub flush_bytes: u64,
+    /// How long an applied batch waits: a shard that is hardly written does not hold the log's files back.
+    pub flush_interval: Duration,
+}
+
+impl Default for FlushPolicy {
+    fn default() -> Self {
+        Self { flush_bytes: 64 << 20, flush_interval: Duration::from_secs(60) }
+    }
+}
+
+/// Batches that are applied and in no manifest.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Unflushed {
+    /// Bytes that they take in the log.
+    pub bytes: u64,
+    /// How long the oldest has been waiting.
+    pub age: Duration,
+}
+
+impl FlushPolicy {
+    /// How long to wait before flushing; zero where it is time.
+    pub fn wait(&self, unflushed: Unflushed) -> Duration {
+        match unflushed.bytes > self.flush_bytes {
+            true => Duration::ZERO,
+            false => self.flush_interval.saturating_sub(unflushed.age),
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
+    use super::{Duration, FlushPolicy, Unflushed};
     use super::{MergePolicy, SegmentId, SegmentSize};
 
     fn check(sizes: &[(usize, usize)], expected: &[u64]) {
@@ -97,5 +136,17 @@ mod tests {
         check(&[(400, 400), (400, 400), (400, 400)], &[]);
         check(&[(300, 300), (300, 300), (500, 500), (300, 300)], &[0, 1, 3]);
         check(&[(1_001, 1)], &[]);
+    }
+
+    #[test]
+    fn many_bytes_or_a_long_wait_are_flushed() {
+        let seconds = Duration::from_secs;
+        let policy = FlushPolicy { flush_bytes: 100, flush_interval: seconds(60) };
+        let check = |bytes, age, wait| assert_eq!(policy.wait(Unflushed { bytes, age: seconds(age) }), seconds(wait));
+        check(0, 0, 60);
+        check(100, 20, 40);
+        check(101, 0, 0);
+        check(1, 60, 0);
+        check(1, 100, 0);
     }
 }

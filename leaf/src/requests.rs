@@ -4,6 +4,7 @@
 //! did. A function of the log alone: time is the batches' own.
 
 use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
 
 use basalt_common::batch::RequestKey;
 use basalt_common::calls::Outcomes;
@@ -25,35 +26,52 @@ pub enum Seen {
     Conflict,
 }
 
-#[derive(Debug)]
-struct Kept {
-    body_hash: u64,
-    outcomes: Outcomes,
+/// A request that came with a key, and what became of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Kept {
+    /// The key and the hash of its body.
+    pub request: RequestKey,
+    /// The logged time until which it is kept, in microseconds since 1970.
+    pub until_micros: i64,
+    /// What became of it.
+    pub outcomes: Outcomes,
 }
 
 /// The keys of a shard's recent requests.
 #[derive(Debug, Default)]
 pub struct Requests {
-    by_key: HashMap<String, Kept>,
-    /// INVARIANT: the keys of `by_key`, oldest first, with the time until which each is kept.
-    order: VecDeque<(i64, String)>,
+    by_key: HashMap<String, Arc<Kept>>,
+    /// INVARIANT: those of `by_key`, oldest first.
+    order: VecDeque<Arc<Kept>>,
 }
 
 impl Requests {
+    /// The requests that were kept before, oldest first.
+    pub fn restore(kept: Vec<Arc<Kept>>) -> Self {
+        let by_key = kept.iter().map(|kept| (kept.request.key.clone(), Arc::clone(kept))).collect();
+        Self { by_key, order: kept.into() }
+    }
+
+    /// All that are kept, oldest first.
+    pub fn kept(&self) -> Vec<Arc<Kept>> {
+        self.order.iter().cloned().collect()
+    }
+
     /// Looks a request up.
     pub fn look(&self, request: &RequestKey) -> Seen {
         match self.by_key.get(&request.key) {
             None => Seen::New,
-            Some(kept) if kept.body_hash == request.body_hash => Seen::Before(kept.outcomes.clone()),
+            Some(kept) if kept.request.body_hash == request.body_hash => Seen::Before(kept.outcomes.clone()),
             Some(_) => Seen::Conflict,
         }
     }
 
     /// Keeps what became of a new request.
     pub fn keep(&mut self, request: &RequestKey, outcomes: &Outcomes, logged_at_micros: i64) {
-        let kept = Kept { body_hash: request.body_hash, outcomes: outcomes.clone() };
-        self.by_key.insert(request.key.clone(), kept);
-        self.order.push_back((logged_at_micros.saturating_add(KEPT_MICROS), request.key.clone()));
+        let until_micros = logged_at_micros.saturating_add(KEPT_MICROS);
+        let kept = Arc::new(Kept { request: request.clone(), until_micros, outcomes: outcomes.clone() });
+        self.by_key.insert(request.key.clone(), Arc::clone(&kept));
+        self.order.push_back(kept);
         if self.order.len() > KEYS_MAX {
             self.forget_oldest();
         }
@@ -61,14 +79,14 @@ impl Requests {
 
     /// Forgets what is older than a day at `logged_at_micros`.
     pub fn forget_until(&mut self, logged_at_micros: i64) {
-        while self.order.front().is_some_and(|(until, _)| *until < logged_at_micros) {
+        while self.order.front().is_some_and(|kept| kept.until_micros < logged_at_micros) {
             self.forget_oldest();
         }
     }
 
     fn forget_oldest(&mut self) {
-        if let Some((_, key)) = self.order.pop_front() {
-            self.by_key.remove(&key);
+        if let Some(kept) = self.order.pop_front() {
+            self.by_key.remove(&kept.request.key);
         }
     }
 }

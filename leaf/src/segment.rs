@@ -75,6 +75,11 @@ impl Segment {
     pub fn ids(&self) -> &StringArray {
         &self.ids
     }
+
+    /// Its fields, ascending.
+    pub fn fields(&self) -> &BTreeMap<FieldId, TypedColumns> {
+        &self.fields
+    }
 }
 
 /// A segment at one moment.
@@ -95,9 +100,48 @@ impl SegmentVersion {
         Self { segment: Arc::new(segment), tombstones: Vec::new(), overlays: BTreeMap::new() }
     }
 
+    /// A segment with what was laid over it before.
+    ///
+    /// # Errors
+    /// Rows that the segment does not have, a row that died twice, or stacks that are not what laying makes.
+    pub fn restore(
+        segment: Segment,
+        tombstones: Vec<RoaringBitmap>,
+        overlays: BTreeMap<FieldId, Overlay>,
+    ) -> Result<Self, &'static str> {
+        let mut dead = RoaringBitmap::new();
+        for rows in &tombstones {
+            if !dead.is_disjoint(rows) {
+                return Err("a row died twice");
+            }
+            dead |= rows;
+        }
+        let runs = overlays.values().flat_map(|overlay| overlay.runs());
+        let last = runs.filter_map(|run| run.rows().last().copied()).chain(dead.max()).max();
+        if last.is_some_and(|row| row as usize >= segment.rows()) {
+            return Err("a row is not one of its segment");
+        }
+        if tombstones.windows(2).any(|pair| pair[0].len() <= 2 * pair[1].len()) {
+            return Err("dead rows are not stacked as they were");
+        }
+        let overlays = overlays.into_iter().map(|(field, overlay)| (field, Arc::new(overlay))).collect();
+        let tombstones = tombstones.into_iter().map(Arc::new).collect();
+        Ok(Self { segment: Arc::new(segment), tombstones, overlays })
+    }
+
     /// The segment.
     pub fn segment(&self) -> &Arc<Segment> {
         &self.segment
+    }
+
+    /// The dead rows: disjoint sets.
+    pub fn tombstones(&self) -> &[Arc<RoaringBitmap>] {
+        &self.tombstones
+    }
+
+    /// What is laid over fields.
+    pub fn overlays(&self) -> &BTreeMap<FieldId, Arc<Overlay>> {
+        &self.overlays
     }
 
     /// How many of its documents live.

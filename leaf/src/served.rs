@@ -1,9 +1,10 @@
 //! One shard as this leaf serves it: applied batch by batch, read by anyone.
 //!
-//! In: batches, from its follower. Out: snapshots, documents by key, outcomes of recent batches, and waits for positions.
+//! In: what was kept of it, once; batches, from its follower. Out: snapshots, documents by key, outcomes of recent batches,
+//! waits for positions, checkpoints. Writing these is the flusher's work; it tells here how far it is.
 
 use std::collections::VecDeque;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use basalt_common::batch::Batch;
@@ -15,8 +16,7 @@ use basalt_common::schema::Schema;
 use basalt_common::value::{FieldPath, Value};
 use tokio::sync::watch;
 
-use crate::policy::MergePolicy;
-use crate::replica::Replica;
+use crate::replica::{Checkpoint, Replica};
 use crate::shard::{ApplyError, Newest, Snapshot};
 
 /// How many batches' outcomes are kept for writers that ask: some seconds of many small writes.
@@ -24,37 +24,67 @@ const OUTCOMES_KEPT: usize = 65_536;
 
 /// How far a shard is.
 #[derive(Debug, Clone, Default)]
-struct Progress {
+pub struct Progress {
+    /// Whether it has what was kept of it.
+    pub begun: bool,
     /// The next position to be applied.
-    next: u64,
+    pub next: u64,
+    /// Bytes of log records applied since it began.
+    pub applied_bytes: u64,
     /// The log's end, when that was last seen.
-    log_end: u64,
+    pub log_end: u64,
+    /// The least position that is only in the log.
+    pub flushed: u64,
+    /// Flush, without waiting, all below this.
+    pub flush_wanted: u64,
+    /// Why the last flush failed.
+    pub flush_failure: Option<String>,
     /// Why the shard is not followed any more.
-    stopped: Option<String>,
+    pub stopped: Option<String>,
+    /// Whether its collection is no more.
+    pub dropped: bool,
+}
+
+#[derive(Debug)]
+struct State {
+    replica: Mutex<Replica>,
+    newest: Newest,
 }
 
 /// A shard.
 #[derive(Debug)]
 pub struct Served {
     id: ShardId,
-    replica: Mutex<Replica>,
-    newest: Newest,
+    /// There as soon as the shard has begun.
+    state: OnceLock<State>,
     outcomes: Mutex<VecDeque<(LogPosition, Outcomes)>>,
     progress: watch::Sender<Progress>,
 }
 
 impl Served {
-    /// Makes an empty shard, to be followed from its log's start.
-    pub fn new(id: ShardId, policy: MergePolicy) -> Self {
-        let replica = Replica::new(policy);
+    /// Makes a shard that has not begun: whoever reads it waits.
+    pub fn new(id: ShardId) -> Self {
+        Self { id, state: OnceLock::new(), outcomes: Mutex::default(), progress: watch::Sender::default() }
+    }
+
+    /// Begins with what was kept of it, all of which is flushed.
+    ///
+    /// # Panics
+    /// It has begun.
+    pub fn begin(&self, replica: Replica) {
         let newest = replica.shard().newest();
-        Self {
-            id,
-            replica: Mutex::new(replica),
-            newest,
-            outcomes: Mutex::default(),
-            progress: watch::Sender::default(),
-        }
+        let next = newest.pin().position().map_or(0, |position| position.0 + 1);
+        assert!(self.state.set(State { replica: Mutex::new(replica), newest }).is_ok(), "a shard begins once");
+        self.progress.send_modify(|progress| (progress.begun, progress.next, progress.flushed) = (true, next, next));
+    }
+
+    fn state(&self) -> &State {
+        self.state.get().expect("whoever comes here waited until the shard had begun")
+    }
+
+    /// Whether it has begun.
+    pub fn has_begun(&self) -> bool {
+        self.state.get().is_some()
     }
 
     /// Its name.
@@ -62,25 +92,45 @@ impl Served {
         self.id
     }
 
-    /// Pins the newest snapshot.
+    /// Pins the newest snapshot; an empty one before the shard has begun.
     pub fn pin(&self) -> Arc<Snapshot> {
-        self.newest.pin()
+        self.state.get().map(|state| state.newest.pin()).unwrap_or_default()
     }
 
-    /// Applies the next batch. Blocks for as long as that takes.
+    /// Applies the next batch, which takes `bytes` in the log. Blocks for as long as that takes.
     ///
     /// # Errors
     /// As [`Replica::apply`].
-    pub fn apply(&self, position: LogPosition, batch: &Batch, schema: &Schema) -> Result<(), ApplyError> {
-        let applied = self.replica.lock().unwrap_or_else(PoisonError::into_inner).apply(position, batch, schema)?;
+    ///
+    /// # Panics
+    /// The shard has not begun.
+    pub fn apply(&self, position: LogPosition, batch: &Batch, bytes: u64, schema: &Schema) -> Result<(), ApplyError> {
+        let replica = &self.state().replica;
+        let applied = replica.lock().unwrap_or_else(PoisonError::into_inner).apply(position, batch, schema)?;
         let mut outcomes = self.outcomes.lock().unwrap_or_else(PoisonError::into_inner);
         if outcomes.len() == OUTCOMES_KEPT {
             outcomes.pop_front();
         }
         outcomes.push_back((position, applied));
         drop(outcomes);
-        self.progress.send_modify(|progress| progress.next = position.0 + 1);
+        self.progress.send_modify(|progress| {
+            progress.next = position.0 + 1;
+            progress.applied_bytes += bytes;
+        });
         Ok(())
+    }
+
+    /// All that the shard is made of now. Blocks while a batch is applied.
+    ///
+    /// # Panics
+    /// The shard has not begun.
+    pub fn checkpoint(&self) -> Checkpoint {
+        self.state().replica.lock().unwrap_or_else(PoisonError::into_inner).checkpoint()
+    }
+
+    /// How far it is, and every change of that.
+    pub fn progress(&self) -> watch::Receiver<Progress> {
+        self.progress.subscribe()
     }
 
     /// Notes how far the log goes.
@@ -98,28 +148,88 @@ impl Served {
         self.progress.borrow().stopped.clone()
     }
 
-    /// Waits until the batch at a position is applied.
-    ///
-    /// # Errors
-    /// That did not come in time, or will not come.
-    pub async fn wait_for(&self, position: LogPosition, patience: Duration) -> Result<(), Failure> {
+    /// Notes that the batch at a position and all before it are in the store, durably.
+    pub fn note_flushed(&self, position: LogPosition) {
+        self.progress.send_modify(|progress| {
+            progress.flushed = position.0 + 1;
+            progress.flush_failure = None;
+        });
+    }
+
+    /// Notes why a flush failed.
+    pub fn note_flush_failed(&self, reason: String) {
+        self.progress.send_modify(|progress| progress.flush_failure = Some(reason));
+    }
+
+    /// Notes that its collection is no more.
+    pub fn note_dropped(&self) {
+        self.progress.send_modify(|progress| progress.dropped = true);
+    }
+
+    /// Ready when the collection is no more.
+    pub async fn dropped(&self) {
         let mut progress = self.progress.subscribe();
-        let reached = progress.wait_for(|progress| progress.next > position.0 || progress.stopped.is_some());
-        let (next, stopped) = match tokio::time::timeout(patience, reached).await {
-            Ok(reached) => reached.map_or((0, None), |progress| (progress.next, progress.stopped.clone())),
+        // The sender lives as long as this shard does.
+        let _ = progress.wait_for(|progress| progress.dropped).await;
+    }
+
+    /// Waits until `reached`; `late` says for what, where that did not come in time.
+    async fn wait_until(
+        &self,
+        patience: Duration,
+        reached: impl Fn(&Progress) -> bool,
+        late: impl FnOnce(&Progress) -> String,
+    ) -> Result<(), Failure> {
+        let mut progress = self.progress.subscribe();
+        let waited = progress.wait_for(|progress| reached(progress) || progress.stopped.is_some());
+        let seen = match tokio::time::timeout(patience, waited).await {
+            Ok(waited) => waited.map_or_else(|_| Progress::default(), |progress| progress.clone()),
             Err(_) => {
-                let next = self.progress.borrow().next;
-                let message =
-                    format!("shard {} has not come to position {position} in time: its next is {next}", self.id);
+                let message = late(&self.progress.borrow());
                 return Err(Failure::new(FailureKind::Timeout, message).with_hint("try again, or allow more time"));
             }
         };
-        match stopped {
-            _ if next > position.0 => Ok(()),
+        match seen.stopped {
+            _ if reached(&seen) => Ok(()),
             reason => {
                 let reason = reason.unwrap_or_else(|| "the leaf is stopping".into());
                 Err(Failure::new(FailureKind::Unavailable, format!("shard {} does not advance: {reason}", self.id)))
             }
+        }
+    }
+
+    /// Waits until the batch at a position is applied; without one, until the shard has begun.
+    ///
+    /// # Errors
+    /// That did not come in time, or will not come.
+    pub async fn wait_for(&self, position: Option<LogPosition>, patience: Duration) -> Result<(), Failure> {
+        let next = position.map_or(0, |position| position.0 + 1);
+        let reached = |progress: &Progress| progress.begun && progress.next >= next;
+        let late = |progress: &Progress| match position {
+            Some(position) => {
+                format!("shard {} has not come to position {position} in time: its next is {}", self.id, progress.next)
+            }
+            None => format!("shard {} is not recovered yet", self.id),
+        };
+        self.wait_until(patience, reached, late).await
+    }
+
+    /// Has all flushed that is applied now, and waits for it.
+    ///
+    /// # Errors
+    /// That did not come in time.
+    pub async fn flush(&self, patience: Duration) -> Result<(), Failure> {
+        let wanted = self.progress.borrow().next;
+        self.progress.send_modify(|progress| progress.flush_wanted = progress.flush_wanted.max(wanted));
+        let late = |progress: &Progress| {
+            let why = progress.flush_failure.as_deref().unwrap_or("the store is slow");
+            format!("shard {} is not flushed up to {wanted}, only to {}: {why}", self.id, progress.flushed)
+        };
+        let mut flushed = self.progress.subscribe();
+        let flushed = flushed.wait_for(|progress| progress.flushed >= wanted);
+        match tokio::time::timeout(patience, flushed).await {
+            Ok(_) => Ok(()),
+            Err(_) => Err(Failure::new(FailureKind::Timeout, late(&self.progress.borrow()))),
         }
     }
 
@@ -128,7 +238,7 @@ impl Served {
     /// # Errors
     /// As [`Self::wait_for`], or it was too long ago.
     pub async fn outcomes(&self, position: LogPosition, patience: Duration) -> Result<Outcomes, Failure> {
-        self.wait_for(position, patience).await?;
+        self.wait_for(Some(position), patience).await?;
         let outcomes = self.outcomes.lock().unwrap_or_else(PoisonError::into_inner);
         let found = outcomes.binary_search_by_key(&position, |(position, _)| *position);
         found.map(|index| outcomes[index].1.clone()).map_err(|_| {
@@ -138,8 +248,11 @@ impl Served {
     }
 
     /// A document, whole or some fields of it. Blocks while a batch is applied.
+    ///
+    /// # Panics
+    /// The shard has not begun.
     pub fn document(&self, id: &str, fields: Option<&[FieldPath]>, schema: &Schema) -> Option<Value> {
-        let replica = self.replica.lock().unwrap_or_else(PoisonError::into_inner);
+        let replica = self.state().replica.lock().unwrap_or_else(PoisonError::into_inner);
         match fields {
             None => replica.shard().document(id, schema),
             Some(fields) => replica.shard().fields(id, fields, schema),
@@ -149,8 +262,8 @@ impl Served {
     /// How the shard is; with `fields`, how often each occurs (deleted documents that no merge has dropped are counted in
     /// proportion).
     pub fn status(&self, fields: bool) -> ShardStatus {
-        let Progress { next, log_end, .. } = self.progress.borrow().clone();
-        let snapshot = self.newest.pin();
+        let Progress { next, log_end, flushed, flush_failure, .. } = self.progress.borrow().clone();
+        let snapshot = self.pin();
         let mut counts = std::collections::BTreeMap::new();
         for segment in snapshot.segments().iter().filter(|_| fields) {
             segment.count_fields(&mut counts);
@@ -161,6 +274,8 @@ impl Served {
             bytes: snapshot.segments().iter().map(|segment| segment.bytes() as u64).sum(),
             applied: next,
             log_end: log_end.max(next),
+            flushed,
+            flush_failure,
             segments: snapshot.segments().len() as u64,
             fields: counts.into_iter().map(count).collect(),
         }

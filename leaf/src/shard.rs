@@ -52,6 +52,11 @@ pub struct Snapshot {
 }
 
 impl Snapshot {
+    /// The segments, oldest first, behind the batch at a position.
+    pub fn new(position: Option<LogPosition>, segments: Vec<Arc<SegmentVersion>>) -> Self {
+        Self { position, segments }
+    }
+
     /// The last batch in it, or `None` before the first.
     pub fn position(&self) -> Option<LogPosition> {
         self.position
@@ -66,6 +71,33 @@ impl Snapshot {
     pub fn documents(&self) -> usize {
         self.segments.iter().map(|segment| segment.live_rows()).sum()
     }
+}
+
+/// All that a shard is made of, at one position.
+#[derive(Debug, Clone, Default)]
+pub struct ShardCheckpoint {
+    /// The documents, and the position.
+    pub snapshot: Arc<Snapshot>,
+    /// The number of the next segment.
+    pub next_segment: u64,
+    /// The least schema version that knows every field.
+    pub schema_version: u64,
+}
+
+/// Why a shard cannot be made from what was kept of it.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+pub enum RestoreError {
+    /// Two rows that live have one `_id`.
+    #[error("segment {segment} has at row {row} a document that another row has too", segment = .0.segment.0, row = .0.row)]
+    Twice(Address),
+    /// A segment's number was not given out yet.
+    #[error("segment {} is not below the next, {next}", .segment.0)]
+    NotYet {
+        /// The segment.
+        segment: SegmentId,
+        /// The number of the next segment.
+        next: u64,
+    },
 }
 
 /// The newest snapshot of a shard, for readers of any thread.
@@ -89,6 +121,7 @@ pub struct Shard {
     versions: Versions,
     keys: Keys,
     next_segment: SegmentId,
+    schema_version: u64,
     applied: Option<LogPosition>,
     policy: MergePolicy,
     written: WrittenBytes,
@@ -102,10 +135,47 @@ impl Shard {
             versions: BTreeMap::new(),
             keys: Keys::default(),
             next_segment: SegmentId(0),
+            schema_version: 0,
             applied: None,
             policy,
             written: WrittenBytes::default(),
             newest: Newest::default(),
+        }
+    }
+
+    /// The shard that a checkpoint was taken of.
+    ///
+    /// # Errors
+    /// The checkpoint is of no shard.
+    pub fn restore(checkpoint: &ShardCheckpoint, policy: MergePolicy) -> Result<Self, RestoreError> {
+        let mut shard = Self::new(policy);
+        for version in checkpoint.snapshot.segments() {
+            let (segment, next) = (version.segment().id(), checkpoint.next_segment);
+            if segment.0 >= next {
+                return Err(RestoreError::NotYet { segment, next });
+            }
+            shard.keys.add_segment(Arc::clone(version.segment()));
+            for row in version.live().values() {
+                let address = Address { segment, row: *row };
+                if shard.keys.put(address).is_some() {
+                    return Err(RestoreError::Twice(address));
+                }
+            }
+            shard.versions.insert(segment, Arc::clone(version));
+        }
+        shard.next_segment = SegmentId(checkpoint.next_segment);
+        shard.schema_version = checkpoint.schema_version;
+        shard.applied = checkpoint.snapshot.position();
+        shard.newest.publish(Snapshot::new(shard.applied, shard.versions.values().cloned().collect()));
+        Ok(shard)
+    }
+
+    /// All that the shard is made of now; copies references only.
+    pub fn checkpoint(&self) -> ShardCheckpoint {
+        ShardCheckpoint {
+            snapshot: self.newest.pin(),
+            next_segment: self.next_segment.0,
+            schema_version: self.schema_version,
         }
     }
 
@@ -128,6 +198,7 @@ impl Shard {
         let applier = Applier::new(schema, batch, &self.versions, &mut self.keys, self.next_segment);
         let Changes { segments, runs, buried, outcomes } = applier.apply();
         self.next_segment.0 += segments.len() as u64;
+        self.schema_version = self.schema_version.max(batch.header.schema_version);
         for version in segments {
             let segment = version.segment();
             match segment.rows() {
@@ -158,7 +229,7 @@ impl Shard {
     fn publish(&mut self, position: LogPosition) {
         self.applied = Some(position);
         let segments = self.versions.values().cloned().collect();
-        self.newest.publish(Snapshot { position: self.applied, segments });
+        self.newest.publish(Snapshot::new(self.applied, segments));
     }
 
     /// Merges segments until the policy is content.

@@ -95,6 +95,16 @@ impl Shards {
         self.served.read().unwrap_or_else(PoisonError::into_inner).values().cloned().collect()
     }
 
+    /// Flushes all shards, as before a stop: a restart then reads nothing again.
+    ///
+    /// # Errors
+    /// The first that was not flushed in time; the others are flushed, as far as time allows.
+    pub async fn flush(&self, patience: Duration) -> Result<(), Failure> {
+        let served = self.all();
+        let flushed = futures::future::join_all(served.iter().map(|served| served.flush(patience))).await;
+        flushed.into_iter().collect()
+    }
+
     fn schema(&self, collection: CollectionId) -> Arc<Schema> {
         let state = self.catalog.state();
         state.collection(collection).map(|collection| Arc::clone(&collection.schema)).unwrap_or_default()
@@ -128,7 +138,7 @@ impl ShardReader for Shards {
         let reader = Reader { scan: scan.clone(), schema, counters: Arc::clone(&self.counters) };
         let rows = match (scan.after(), self.find(shard)) {
             // Pinned here, not at the first poll: all scans of a plan then start from one moment.
-            (None, Some(served)) => {
+            (None, Some(served)) if served.has_begun() => {
                 let (snapshot, scanned) = self.pins.pin(query, shard, || served.pin());
                 reader.read(snapshot, scanned).boxed()
             }
@@ -155,9 +165,7 @@ impl Shards {
     ) -> Result<(Arc<Snapshot>, RowsScanned)> {
         let failed = |failure| DataFusionError::External(Box::new(failure));
         let served = self.served(shard).await.map_err(failed)?;
-        if let Some(position) = after {
-            served.wait_for(position, FENCE_PATIENCE).await.map_err(failed)?;
-        }
+        served.wait_for(after, FENCE_PATIENCE).await.map_err(failed)?;
         Ok(self.pins.pin(query, shard, || served.pin()))
     }
 }
@@ -215,9 +223,7 @@ impl Reader {
 impl LeafCalls for Shards {
     async fn documents(&self, request: DocumentsRequest) -> Result<Vec<Option<String>>, Failure> {
         let served = self.served(request.shard).await?;
-        if let Some(position) = request.after {
-            served.wait_for(position, request.patience).await?;
-        }
+        served.wait_for(request.after, request.patience).await?;
         let schema = self.schema(request.shard.collection);
         let read = move || -> Vec<Option<String>> {
             let fields = request.fields.as_deref();
@@ -233,7 +239,7 @@ impl LeafCalls for Shards {
     }
 
     async fn wait_for(&self, shard: ShardId, position: LogPosition, patience: Duration) -> Result<(), Failure> {
-        self.served(shard).await?.wait_for(position, patience).await
+        self.served(shard).await?.wait_for(Some(position), patience).await
     }
 
     async fn status(&self, shard: ShardId, fields: bool) -> Result<ShardStatus, Failure> {

@@ -16,7 +16,6 @@
 
 mod builder;
 mod codec;
-mod wire;
 
 use datafusion::arrow::array::{Array, BinaryArray, StringArray};
 

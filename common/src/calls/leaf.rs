@@ -101,6 +101,10 @@ pub struct ShardStatus {
     pub applied: u64,
     /// The log's end, when that was last seen.
     pub log_end: u64,
+    /// The least position that is only in the log: all below it is in the store, durably.
+    pub flushed: u64,
+    /// Why the last flush failed, until one does not.
+    pub flush_failure: Option<String>,
     /// How many segments there are.
     pub segments: u64,
     /// How often each field occurs, if that was asked for.

@@ -76,6 +76,11 @@ impl Default for CatalogState {
 }
 
 impl CatalogState {
+    /// Whether there was a collection of this number and is none any more: numbers are never used again.
+    pub fn was_dropped(&self, collection: CollectionId) -> bool {
+        collection.0 > 0 && collection.0 < self.next_collection && !self.collections.contains_key(&collection)
+    }
+
     /// How many commands made it.
     pub fn version(&self) -> u64 {
         self.version

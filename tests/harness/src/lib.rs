@@ -5,6 +5,7 @@
 //! know all roles.
 
 pub mod cluster;
+pub mod failing;
 pub mod generated;
 pub mod leaf;
 pub mod operations;

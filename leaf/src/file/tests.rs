@@ -1,0 +1,228 @@
+//! Objects that hold what was written, and bytes that are none.
+
+use basalt_common::batch::{Batch, BatchBuilder, BatchHeader, RequestKey};
+use basalt_common::id::{CollectionId, Epoch, FieldId, ShardId, SourceId};
+use basalt_common::patch::{PatchOperation, register};
+use basalt_common::position::{LogPosition, SourcePartition, SourceRange};
+use basalt_common::schema::Schema;
+use basalt_common::value::{Object, Tagged, Value};
+
+use super::container::{Container, ContainerBuilder, Kind, Part, Sealed};
+use super::{FileError, checkpoint, segment};
+use crate::policy::MergePolicy;
+use crate::replica::{Checkpoint, Replica};
+
+pub(crate) const SHARD: ShardId = ShardId { collection: CollectionId(9), shard: 4 };
+
+/// A replica with documents of every type, dead rows, overlays, a kept request and sources.
+pub(crate) struct Sample {
+    pub(crate) replica: Replica,
+    pub(crate) schema: Schema,
+    next: u64,
+}
+
+fn every_type() -> Object {
+    let values = [
+        Value::Null,
+        Value::Bool(true),
+        Value::Int(i64::MIN),
+        Value::Float(-0.0),
+        Value::Decimal("0.1".parse().expect("a decimal")),
+        Value::String("text 😀".into()),
+        Value::Bytes(vec![0, 255]),
+        Value::Timestamp(-1),
+        Value::Date(-1),
+        Value::Time(86_399_999_999),
+        Value::Array(vec![Value::Int(1), Value::Null, Value::Object(Object::new())]),
+        Value::Object(Object::new()),
+        Value::Vector(vec![0.5, -0.0]),
+        Value::Geography(vec![1, 2, 3]),
+        Value::Tagged(Tagged { tag: "number".into(), text: "1e400".into() }),
+    ];
+    values.into_iter().enumerate().map(|(index, value)| (format!("f{index}"), value)).collect()
+}
+
+impl Sample {
+    pub(crate) fn new() -> Self {
+        let mut sample = Self { replica: Replica::new(MergePolicy::default()), schema: Schema::default(), next: 0 };
+        sample.upsert("every", &every_type());
+        for row in 0..40 {
+            sample.upsert(&format!("doc-{row}"), &Object::from([("f2".into(), Value::Int(row))]));
+        }
+        sample.upsert("doc-7", &Object::from([("f5".into(), Value::String("again".into()))]));
+        let patch = |path: &str, value| PatchOperation::Add { path: vec![path.into()], value };
+        sample.patch("doc-9", &[patch("f2", Value::Null), patch("f11", Value::Bool(false))]);
+        sample.patch("every", &[PatchOperation::Remove { path: vec!["f5".into()] }]);
+        sample.patch("nobody", &[patch("f2", Value::Null)]);
+        let mut builder = BatchBuilder::default();
+        builder.delete("doc-3");
+        sample.apply(builder);
+        sample
+    }
+
+    pub(crate) fn upsert(&mut self, id: &str, document: &Object) {
+        self.schema.register_object(FieldId::ROOT, document, &mut |_, _| {});
+        let mut builder = BatchBuilder::default();
+        builder.upsert(&self.schema, id, document).expect("its fields are registered");
+        self.apply(builder);
+    }
+
+    fn patch(&mut self, id: &str, operations: &[PatchOperation]) {
+        register(&mut self.schema, operations);
+        let mut builder = BatchBuilder::default();
+        builder.patch(&self.schema, id, operations, false).expect("its fields are registered");
+        self.apply(builder);
+    }
+
+    fn apply(&mut self, builder: BatchBuilder) {
+        let partition = SourcePartition { source: SourceId(3), incarnation: 1 << 100, partition: 7 };
+        let range = SourceRange { partition, epoch: Epoch(2), first: self.next * 10, last: self.next * 10 + 9 };
+        let key = self.next.is_multiple_of(10).then(|| format!("key {}", self.next));
+        let header = BatchHeader {
+            shard: SHARD,
+            routing_epoch: 0,
+            schema_version: self.schema.version(),
+            logged_at_micros: 5,
+            event_time_micros: None,
+            sources: vec![range],
+            request: key.map(|key| RequestKey { key, body_hash: self.next }),
+        };
+        let batch = Batch { header, operations: builder.finish() };
+        self.replica.apply(LogPosition(self.next), &batch, &self.schema).expect("its schema is known");
+        self.next += 1;
+    }
+
+    /// All that a checkpoint says, as text.
+    pub(crate) fn describe(&self, checkpoint: &Checkpoint) -> String {
+        let mut lines = Vec::new();
+        let snapshot = &checkpoint.shard.snapshot;
+        for version in snapshot.segments() {
+            let segment = version.segment();
+            for row in version.live().values() {
+                let id = segment.ids().value(*row as usize);
+                lines.push(format!("{:?} {row} {id} {:?}", segment.id(), version.document(*row, &self.schema)));
+            }
+            let runs: Vec<_> = version.overlays().values().map(|overlay| overlay.runs()).collect();
+            lines.push(format!("{:?} {runs:?}", version.tombstones()));
+        }
+        let (next, schema) = (checkpoint.shard.next_segment, checkpoint.shard.schema_version);
+        lines.push(format!("{:?} {next} {schema}", snapshot.position()));
+        lines.push(format!("{:?}\n{:?}", checkpoint.requests, checkpoint.sources));
+        lines.join("\n")
+    }
+}
+
+/// An object, its kind, and what reads it.
+type Object3 = (Kind, Sealed, fn(&Container<'_>) -> Result<(), FileError>);
+
+fn objects(sample: &Sample) -> Vec<Object3> {
+    let checkpoint = sample.replica.checkpoint();
+    let segments = checkpoint.shard.snapshot.segments().iter();
+    let read_segment: fn(&Container<'_>) -> Result<(), FileError> = |object| {
+        let rows = segment::decode(object)?.rows() as u32;
+        (0..=rows).try_for_each(|row| segment::row(object, row).map(drop))
+    };
+    let mut objects: Vec<Object3> =
+        segments.map(|version| (Kind::Segment, segment::encode(version.segment()), read_segment)).collect();
+    objects.push((Kind::Checkpoint, checkpoint::encode(&checkpoint), |object| checkpoint::decode(object).map(drop)));
+    objects
+}
+
+#[test]
+fn rows_hold_what_columns_hold() {
+    let sample = Sample::new();
+    let checkpoint = sample.replica.checkpoint();
+    let mut fields_seen = 0;
+    for version in checkpoint.shard.snapshot.segments() {
+        let segment = version.segment();
+        let sealed = segment::encode(segment);
+        let object = Container::open("s", Kind::Segment, &sealed.bytes).expect("it was sealed");
+        let read = segment::decode(&object).expect("it was encoded");
+        assert_eq!((read.id(), read.ids()), (segment.id(), segment.ids()));
+        assert_eq!(read.fields(), segment.fields());
+        for row in 0..segment.rows() {
+            let columns = segment.fields().iter().filter_map(|(field, column)| Some((*field, column.value(row)?)));
+            let fields = segment::row(&object, row as u32).expect("it was encoded").expect("there is such a row");
+            assert_eq!(fields, columns.collect::<Vec<_>>());
+            fields_seen += fields.len();
+        }
+        assert_eq!(segment::row(&object, segment.rows() as u32), Ok(None));
+    }
+    assert!(fields_seen > 40, "only {fields_seen} values were compared");
+}
+
+#[test]
+fn every_flipped_bit_and_every_cut_is_found_and_placed() {
+    let sample = Sample::new();
+    for (kind, sealed, _) in objects(&sample) {
+        let bytes = sealed.bytes.to_vec();
+        let refused = |bytes: &[u8], what: &str| {
+            let error = Container::open("the name", kind, bytes).expect_err(what);
+            assert!(error.object == "the name" && error.offset <= bytes.len() && !error.part.is_empty(), "{error}");
+        };
+        (0..bytes.len()).for_each(|end| refused(&bytes[..end], &format!("cut at {end}")));
+        for at in 0..bytes.len() {
+            let mut damaged = bytes.clone();
+            for bit in 0..8 {
+                damaged[at] ^= 1 << bit;
+                refused(&damaged, &format!("byte {at} bit {bit}"));
+                damaged[at] ^= 1 << bit;
+            }
+        }
+    }
+    let sealed = &objects(&sample)[0].1;
+    let error = Container::open("x", Kind::Checkpoint, &sealed.bytes).expect_err("it is a segment");
+    assert_eq!(error.reason, "it is an object of another kind");
+}
+
+/// Damage that the checksums do not see, since it was there when they were made: nothing panics.
+#[test]
+fn parts_that_lie_never_panic() {
+    let parts = [Part::Keys, Part::Columns, Part::Rows, Part::Laid, Part::Requests, Part::Sources];
+    let (mut good, mut bad) = (0, 0);
+    for (kind, sealed, read) in objects(&Sample::new()).into_iter().rev().take(3) {
+        let object = Container::open("x", kind, &sealed.bytes).expect("it was sealed");
+        let held: Vec<(Part, &[u8])> =
+            parts.iter().filter_map(|part| Some((*part, object.part(*part, 1).ok()?.bytes))).collect();
+        for (lying, bytes) in &held {
+            for at in 0..bytes.len() {
+                let mut builder = ContainerBuilder::new(kind);
+                for (part, bytes) in &held {
+                    builder.part(*part, 1, |out| {
+                        let start = out.len();
+                        out.extend_from_slice(bytes);
+                        if part == lying {
+                            out[start + at] ^= 1 << (at % 8);
+                        }
+                    });
+                }
+                let sealed = builder.seal();
+                let object = Container::open("x", kind, &sealed.bytes).expect("it was sealed");
+                match read(&object) {
+                    Ok(()) => good += 1,
+                    Err(error) => {
+                        let named = held.iter().any(|(part, _)| part.name() == error.part);
+                        assert!(named && error.offset <= sealed.bytes.len(), "{error}");
+                        bad += 1;
+                    }
+                }
+            }
+        }
+    }
+    assert!(good > 10 && bad > 10, "{good} were read, {bad} were not");
+}
+
+#[test]
+fn a_part_in_another_codec_is_refused_by_name() {
+    let mut builder = ContainerBuilder::new(Kind::Segment);
+    builder.part(Part::Keys, 200, |out| out.push(0));
+    let sealed = builder.seal();
+    let object = Container::open("x", Kind::Segment, &sealed.bytes).expect("it was sealed");
+    let error = segment::decode(&object).expect_err("the codec is unknown");
+    assert_eq!((error.part, error.reason.as_str()), ("keys", "it is in codec 200, and this program reads 1"));
+    let mut builder = ContainerBuilder::new(Kind::Segment);
+    builder.part(Part::Rows, 1, |out| out.push(0));
+    let sealed = builder.seal();
+    let object = Container::open("x", Kind::Segment, &sealed.bytes).expect("it was sealed");
+    assert_eq!(segment::decode(&object).expect_err("there are no keys").reason, "it is not there");
+}

@@ -1,0 +1,164 @@
+//! Flushing: when a shard's state goes to the store, and what is let go of the log then.
+//!
+//! In: how far a shard is; the policy. Out: manifests, through the shard's writer; a log cut below the newest. Only taking
+//! the checkpoint, which copies references, holds the shard: batches and queries go on meanwhile. A flush that fails is
+//! tried again, later and later; the shard goes on, and the log keeps what the store does not have.
+//!
+//! ```text
+//! Served ──checkpoint──▶ Writer: segments, checkpoint, manifest ──▶ Served::note_flushed ──▶ log.truncate
+//! ```
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use basalt_common::clock::Clock;
+use basalt_common::log::{LogError, ShardLog};
+use basalt_common::position::LogPosition;
+use thiserror::Error;
+use tracing::{debug, error};
+
+use crate::policy::{FlushPolicy, Unflushed};
+use crate::served::{Progress, Served};
+use crate::store::{StoreError, Writer};
+
+/// How shards are flushed.
+#[derive(Debug, Clone)]
+pub struct FlushConfig {
+    /// When.
+    pub policy: FlushPolicy,
+    /// Records that a shard's log keeps below the newest manifest: none, since recovery needs none.
+    pub log_records_kept: u64,
+    /// How long after a failure a flush is tried again; each time twice as long as before.
+    pub retry_delay_min: Duration,
+    /// The longest such time: an outage of the store is over, and nobody waits much longer.
+    pub retry_delay_max: Duration,
+}
+
+impl Default for FlushConfig {
+    fn default() -> Self {
+        Self {
+            policy: FlushPolicy::default(),
+            log_records_kept: 0,
+            retry_delay_min: Duration::from_secs(1),
+            retry_delay_max: Duration::from_secs(60),
+        }
+    }
+}
+
+/// Why a flush failed.
+#[derive(Debug, Error)]
+pub enum FlushError {
+    /// The store.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The manifest is there; the log could not be cut.
+    #[error("the log below it cannot be cut: {0}")]
+    Log(#[from] LogError),
+    /// Work off the async threads ended in the middle.
+    #[error("the checkpoint cannot be taken: {0}")]
+    Stopped(String),
+}
+
+/// Flushes one shard.
+pub struct Flusher {
+    served: Arc<Served>,
+    writer: Writer,
+    clock: Arc<dyn Clock>,
+    config: FlushConfig,
+    log: Arc<dyn ShardLog>,
+}
+
+impl Flusher {
+    /// Flushes a shard that has begun with what the writer's newest manifest names.
+    pub fn new(
+        served: Arc<Served>,
+        writer: Writer,
+        log: Arc<dyn ShardLog>,
+        clock: Arc<dyn Clock>,
+        config: FlushConfig,
+    ) -> Self {
+        Self { served, writer, log, clock, config }
+    }
+
+    /// Flushes when it is time, until the collection is dropped or another writes the shard.
+    pub async fn run(mut self) {
+        let mut progress = self.served.progress();
+        let (mut since, mut flushed_bytes) = (None, 0);
+        let mut delay = self.config.retry_delay_min;
+        loop {
+            let seen = progress.borrow_and_update().clone();
+            if seen.dropped {
+                return;
+            }
+            let wait = match seen.next > seen.flushed {
+                true => {
+                    let now = self.clock.monotonic();
+                    let age = now - *since.get_or_insert(now);
+                    Some(self.wait(&seen, Unflushed { bytes: seen.applied_bytes - flushed_bytes, age }))
+                }
+                false => None,
+            };
+            if wait != Some(Duration::ZERO) {
+                tokio::select! {
+                    _ = progress.changed() => {}
+                    () = elapsed(wait) => {}
+                }
+                continue;
+            }
+            match self.flush().await {
+                Ok(()) => {
+                    (since, flushed_bytes) = (None, seen.applied_bytes);
+                    delay = self.config.retry_delay_min;
+                }
+                Err(failure) => {
+                    let shard = self.served.id();
+                    error!(%shard, error = %failure, ?delay, "the shard is not flushed");
+                    self.served.note_flush_failed(failure.to_string());
+                    if matches!(failure, FlushError::Store(StoreError::Raced { .. })) {
+                        return;
+                    }
+                    tokio::select! {
+                        () = tokio::time::sleep(delay) => {}
+                        () = self.served.dropped() => {}
+                    }
+                    delay = (delay * 2).min(self.config.retry_delay_max);
+                }
+            }
+        }
+    }
+
+    fn wait(&self, seen: &Progress, unflushed: Unflushed) -> Duration {
+        match seen.flush_wanted > seen.flushed {
+            true => Duration::ZERO,
+            false => self.config.policy.wait(unflushed),
+        }
+    }
+
+    /// Flushes what is applied now.
+    ///
+    /// # Errors
+    /// The store or the log fails; it may be tried again, but for [`StoreError::Raced`].
+    pub async fn flush(&mut self) -> Result<(), FlushError> {
+        let served = Arc::clone(&self.served);
+        let checkpoint = tokio::task::spawn_blocking(move || served.checkpoint()).await;
+        let checkpoint = checkpoint.map_err(|error| FlushError::Stopped(error.to_string()))?;
+        let started = self.clock.monotonic();
+        let written = self.writer.write(checkpoint).await?;
+        let Some(manifest) = self.writer.newest() else { return Ok(()) };
+        let (shard, position, number) = (manifest.shard, manifest.position, manifest.number);
+        self.served.note_flushed(position);
+        let took = self.clock.monotonic() - started;
+        debug!(%shard, %position, manifest = number, segments = written.segments, bytes = written.bytes, ?took, "flushed");
+        let below = LogPosition((position.0 + 1).saturating_sub(self.config.log_records_kept));
+        self.log.truncate(shard, below).await?;
+        Ok(())
+    }
+}
+
+/// Ready after a time; without one, never.
+async fn elapsed(wait: Option<Duration>) {
+    match wait {
+        Some(wait) => tokio::time::sleep(wait).await,
+        None => std::future::pending().await,
+    }
+}

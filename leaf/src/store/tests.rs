@@ -1,0 +1,193 @@
+//! Objects of a shard in memory and in a directory: what is there after writes, races, damage and drops.
+
+use std::path::Path as FilePath;
+
+use basalt_common::log::LogIncarnation;
+use basalt_common::value::{Object, Value};
+use object_store::local::LocalFileSystem;
+use object_store::memory::InMemory;
+use object_store::{ObjectStore, ObjectStoreExt};
+
+use super::writer::Written;
+use super::{Arc, Manifest, Path, ShardStore, StoreError, Writer, made_for, open_directory};
+use crate::file::tests::{SHARD, Sample};
+use crate::replica::Checkpoint;
+
+const INCARNATION: LogIncarnation = LogIncarnation(7 << 64);
+
+fn writer(store: &Arc<dyn ObjectStore>, newest: Option<Manifest>) -> Writer {
+    Writer::new(ShardStore::new(Arc::clone(store), SHARD), INCARNATION, newest)
+}
+
+async fn reopen(store: &Arc<dyn ObjectStore>) -> Result<(Manifest, String), StoreError> {
+    let shard = ShardStore::new(Arc::clone(store), SHARD);
+    let manifest = shard.newest().await?.expect("it was written");
+    let checkpoint = shard.load(&manifest).await?;
+    Ok((manifest, Sample::new().describe(&checkpoint)))
+}
+
+fn one(value: i64) -> Object {
+    Object::from([("f2".into(), Value::Int(value))])
+}
+
+async fn write_and_reopen(store: Arc<dyn ObjectStore>) {
+    let shard = ShardStore::new(Arc::clone(&store), SHARD);
+    assert_eq!(shard.newest().await.expect("it is empty"), None);
+    let mut sample = Sample::new();
+    let mut first = writer(&store, None);
+    let written = first.write(sample.replica.checkpoint()).await.expect("it is written");
+    assert_eq!(written.segments, sample.replica.checkpoint().shard.snapshot.segments().len());
+    assert_eq!(first.write(sample.replica.checkpoint()).await.expect("nothing is new"), Written::default());
+    let (manifest, read) = reopen(&store).await.expect("it is readable");
+    assert_eq!(read, sample.describe(&sample.replica.checkpoint()));
+    assert_eq!((manifest.number, manifest.incarnation), (1, INCARNATION));
+    // A writer that goes on after a restart writes what is new only, and keeps the manifest before.
+    let mut second = writer(&store, Some(manifest));
+    for value in 0..40 {
+        sample.upsert("more", &one(value));
+        let written = second.write(sample.replica.checkpoint()).await.expect("it is written");
+        assert!(written.segments <= 3, "{written:?}");
+    }
+    let (manifest, read) = reopen(&store).await.expect("it is readable");
+    assert_eq!(read, sample.describe(&sample.replica.checkpoint()));
+    let mut names = shard.names().await.expect("it can be listed");
+    names.retain(|name| name.starts_with("manifest"));
+    names.sort();
+    assert_eq!(names, ["manifest-0000000040", "manifest-0000000041"]);
+    let count = shard.names().await.expect("it can be listed").len();
+    assert!(count <= 4 + 2 * (manifest.segments.len() + 8), "{count} objects are there");
+    shard.delete_all().await.expect("it is deleted");
+    assert!(shard.names().await.expect("it can be listed").is_empty());
+}
+
+#[tokio::test]
+async fn what_is_written_is_read_and_the_rest_is_deleted() {
+    write_and_reopen(Arc::new(InMemory::new())).await;
+    let folder = tempfile::tempdir().expect("a folder can be made");
+    write_and_reopen(open_directory(&folder.path().join("deep/er")).expect("it can be opened")).await;
+}
+
+/// Writes, and once more where the other writer deleted what was being made.
+async fn write(writer: &mut Writer, checkpoint: Checkpoint) -> Result<Written, StoreError> {
+    match writer.write(checkpoint.clone()).await {
+        Err(StoreError::Store { .. }) => writer.write(checkpoint).await,
+        done => done,
+    }
+}
+
+/// Two writers of one shard: the manifest is one's, the other is told, and what it left behind goes.
+#[tokio::test]
+async fn one_of_two_writers_wins() {
+    let folder = tempfile::tempdir().expect("a folder can be made");
+    let store = open_directory(folder.path()).expect("it can be opened");
+    let mut sample = Sample::new();
+    writer(&store, None).write(sample.replica.checkpoint()).await.expect("it is written");
+    for round in 0..10 {
+        let (manifest, _) = reopen(&store).await.expect("it is readable");
+        let (mut left, mut right) = (writer(&store, Some(manifest.clone())), writer(&store, Some(manifest.clone())));
+        sample.upsert("left", &one(round));
+        let lefts = sample.replica.checkpoint();
+        sample.upsert("right", &one(round));
+        let rights = sample.replica.checkpoint();
+        let (left_done, right_done) = tokio::join!(write(&mut left, lefts), write(&mut right, rights));
+        let raced = |done: &Result<_, StoreError>| matches!(done, Err(StoreError::Raced { shard: SHARD, number }) if *number == manifest.number + 1);
+        assert!(left_done.is_ok() && raced(&right_done) || raced(&left_done) && right_done.is_ok(), "round {round}");
+        let winner = if left_done.is_ok() { &mut left } else { &mut right };
+        sample.upsert("left", &one(round));
+        winner.write(sample.replica.checkpoint()).await.expect("it goes on");
+        let (manifest, read) = reopen(&store).await.expect("it is readable");
+        assert_eq!(read, sample.describe(&sample.replica.checkpoint()));
+        let names = ShardStore::new(Arc::clone(&store), SHARD).names().await.expect("it can be listed");
+        let checkpoints = names.iter().filter(|name| name.starts_with("checkpoint")).count();
+        assert_eq!((manifest.number, checkpoints), (3 + 2 * round as u64, 2), "the loser's is left: {names:?}");
+    }
+    // One that slept while its number was taken and deleted again.
+    let (manifest, _) = reopen(&store).await.expect("it is readable");
+    let (mut awake, mut slow) = (writer(&store, Some(manifest.clone())), writer(&store, Some(manifest.clone())));
+    for round in 0..4 {
+        sample.upsert("awake", &one(round));
+        awake.write(sample.replica.checkpoint()).await.expect("it is written");
+    }
+    let before = sample.describe(&sample.replica.checkpoint());
+    sample.upsert("slow", &one(0));
+    let late = slow.write(sample.replica.checkpoint()).await;
+    assert!(matches!(late, Err(StoreError::Raced { number, .. }) if number == manifest.number + 1), "{late:?}");
+    assert_eq!(reopen(&store).await.expect("it is readable").1, before);
+}
+
+/// What a process left staged when it died is deleted, and does not stand in the way.
+#[tokio::test]
+async fn what_was_staged_when_the_process_died_is_rubbish() {
+    let folder = tempfile::tempdir().expect("a folder can be made");
+    let store = open_directory(folder.path()).expect("it can be opened");
+    let directory = folder.path().join(SHARD.to_string());
+    std::fs::create_dir_all(&directory).expect("a folder can be made");
+    let staged = ["manifest-0000000001.staged-0", "segment-000000000000-0000000001-0.staged-0"];
+    staged.iter().for_each(|name| std::fs::write(directory.join(name), "half").expect("it can be written"));
+    assert_eq!(ShardStore::new(Arc::clone(&store), SHARD).newest().await.expect("it is readable"), None);
+    let sample = Sample::new();
+    let written = writer(&store, None).write(sample.replica.checkpoint()).await.expect("it is written");
+    assert_eq!(written.deleted, staged.len());
+    assert!(staged.iter().all(|name| !directory.join(name).exists()));
+    assert_eq!(reopen(&store).await.expect("it is readable").1, sample.describe(&sample.replica.checkpoint()));
+}
+
+#[tokio::test]
+async fn damage_is_found_and_named() {
+    let store: Arc<dyn ObjectStore> = Arc::new(InMemory::new());
+    let sample = Sample::new();
+    writer(&store, None).write(sample.replica.checkpoint()).await.expect("it is written");
+    let shard = ShardStore::new(Arc::clone(&store), SHARD);
+    let names = shard.names().await.expect("it can be listed");
+    assert!(names.len() >= 4, "{names:?}");
+    let refused = async |name: &str, what: String| {
+        let error = reopen(&store).await.err().unwrap_or_else(|| panic!("{name}: {what} was not found"));
+        assert!(error.to_string().contains(&format!("{SHARD}/{name}")), "{name}: {what}: {error}");
+    };
+    for name in &names {
+        let path = Path::from(format!("{SHARD}/{name}"));
+        let bytes = shard.get(name).await.expect("it is there").to_vec();
+        for at in 0..bytes.len() {
+            let mut damaged = bytes.clone();
+            damaged[at] ^= 1 << (at % 8);
+            store.put(&path, damaged.into()).await.expect("memory takes it");
+            refused(name, format!("byte {at} of {}", bytes.len())).await;
+        }
+        for end in (0..bytes.len()).step_by(7) {
+            store.put(&path, bytes[..end].to_vec().into()).await.expect("memory takes it");
+            refused(name, format!("cut at {end}")).await;
+        }
+        if !name.starts_with("manifest") {
+            store.delete(&path).await.expect("memory lets go");
+            refused(name, "its absence".into()).await;
+        }
+        store.put(&path, bytes.into()).await.expect("memory takes it");
+    }
+    // A whole object, but another than was named.
+    let segments: Vec<&String> = names.iter().filter(|name| name.starts_with("segment")).collect();
+    let other = shard.get(segments[1]).await.expect("it is there");
+    store.put(&Path::from(format!("{SHARD}/{}", segments[0])), other.into()).await.expect("memory takes it");
+    refused(segments[0], "another segment".into()).await;
+}
+
+#[test]
+fn names_say_for_which_manifest_they_were_made() {
+    let check = |name: &str, number| assert_eq!(made_for(name), number, "{name}");
+    check("segment-000000000012-0000000003-0", Some(3));
+    check("checkpoint-0000000004-1", Some(4));
+    check("manifest-0000000005", Some(5));
+    check("manifest-0000000005.staged-7", Some(5));
+    check("stranger", None);
+    check("segment-1", None);
+}
+
+/// A shard in the first version of all its formats, as written when they were made: it must be readable for ever.
+#[tokio::test]
+async fn the_first_format_can_be_read() {
+    let fixture = FilePath::new(env!("CARGO_MANIFEST_DIR")).join("src/store/fixtures/v1");
+    let store: Arc<dyn ObjectStore> = Arc::new(LocalFileSystem::new_with_prefix(&fixture).expect("it is there"));
+    let (manifest, read) = reopen(&store).await.expect("version 1 is readable");
+    let sample = Sample::new();
+    assert_eq!(read, sample.describe(&sample.replica.checkpoint()));
+    assert_eq!((manifest.number, manifest.incarnation), (1, INCARNATION));
+}

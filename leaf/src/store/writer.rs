@@ -1,0 +1,150 @@
+//! Writes checkpoints of one shard, each as the next manifest.
+//!
+//! ```text
+//! segments without an object ──▶ checkpoint ──▶ manifest, put if absent ──▶ what no manifest names goes
+//! ```
+//!
+//! Each step begins when the one before is durable. What fails is done again from the start, but for the segments that
+//! are there.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use basalt_common::log::LogIncarnation;
+
+use super::{ShardStore, StoreError, unwritten};
+use crate::file::manifest::{Manifest, ObjectRef};
+use crate::file::{checkpoint, segment};
+use crate::replica::Checkpoint;
+use crate::segment::SegmentId;
+
+/// What writing a checkpoint took.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Written {
+    /// How many segments were written.
+    pub segments: usize,
+    /// Bytes of all objects that were written.
+    pub bytes: u64,
+    /// How many objects were deleted.
+    pub deleted: usize,
+}
+
+/// The only writer of a shard's objects.
+#[derive(Debug)]
+pub struct Writer {
+    store: ShardStore,
+    incarnation: LogIncarnation,
+    newest: Option<Manifest>,
+    /// The segments that have an object: those of the newest manifest, and those of attempts at the next.
+    written: BTreeMap<SegmentId, ObjectRef>,
+    /// How many attempts at the next manifest failed.
+    attempts: u32,
+    /// The checkpoints of those whose manifest may be there: the store failed when it was asked to create it. No other
+    /// writer's manifest names one of them.
+    unanswered: BTreeSet<String>,
+}
+
+impl Writer {
+    /// Goes on behind the newest manifest.
+    pub fn new(store: ShardStore, incarnation: LogIncarnation, newest: Option<Manifest>) -> Self {
+        let written = newest.as_ref().map(|manifest| manifest.segments.clone()).unwrap_or_default();
+        Self { store, incarnation, newest, written, attempts: 0, unanswered: BTreeSet::new() }
+    }
+
+    /// The objects.
+    pub fn store(&self) -> &ShardStore {
+        &self.store
+    }
+
+    /// The newest manifest.
+    pub fn newest(&self) -> Option<&Manifest> {
+        self.newest.as_ref()
+    }
+
+    /// Writes a checkpoint as the next manifest, which then is the newest. Does nothing where there is no batch behind the
+    /// newest.
+    ///
+    /// # Errors
+    /// [`StoreError::Raced`] if another writes this shard; or the store fails, and it may be tried again.
+    pub async fn write(&mut self, checkpoint: Checkpoint) -> Result<Written, StoreError> {
+        let checkpoint = Arc::new(checkpoint);
+        let mut written = Written::default();
+        loop {
+            match self.attempt(&checkpoint, &mut written).await {
+                Ok(()) => return Ok(written),
+                Err(StoreError::Raced { .. }) if self.take_unanswered().await? => {}
+                Err(error) => {
+                    self.attempts += 1;
+                    return Err(error);
+                }
+            }
+        }
+    }
+
+    async fn attempt(&mut self, checkpoint: &Arc<Checkpoint>, written: &mut Written) -> Result<(), StoreError> {
+        let newest = self.newest.as_ref().map(|manifest| manifest.position);
+        let Some(position) = checkpoint.shard.snapshot.position().filter(|position| Some(*position) > newest) else {
+            return Ok(());
+        };
+        let number = self.newest.as_ref().map_or(0, |manifest| manifest.number) + 1;
+        for version in unwritten(checkpoint, &self.written) {
+            let (id, segment) = (version.segment().id(), Arc::clone(version.segment()));
+            let sealed = self.store.off_the_async_threads(move || segment::encode(&segment)).await?;
+            let object = self.store.put(&format!("segment-{:012}", id.0), number, self.attempts, sealed).await?;
+            written.segments += 1;
+            written.bytes += object.length;
+            self.written.insert(id, object);
+        }
+        let encoded = Arc::clone(checkpoint);
+        let sealed = self.store.off_the_async_threads(move || checkpoint::encode(&encoded)).await?;
+        let object = self.store.put("checkpoint", number, self.attempts, sealed).await?;
+        written.bytes += object.length;
+        let segments = checkpoint.shard.snapshot.segments().iter().map(|version| version.segment().id());
+        let manifest = Manifest {
+            number,
+            shard: self.store.shard(),
+            incarnation: self.incarnation,
+            position,
+            schema_version: checkpoint.shard.schema_version,
+            checkpoint: object,
+            segments: segments.map(|id| (id, self.written[&id].clone())).collect(),
+        };
+        if let Err(error) = self.store.create_manifest(&manifest).await {
+            if matches!(error, StoreError::Store { .. }) {
+                self.unanswered.insert(manifest.checkpoint.name);
+            }
+            return Err(error);
+        }
+        written.deleted += self.take(manifest).await;
+        Ok(())
+    }
+
+    /// Takes the manifest that is there for this writer's own, where the answer to one of its attempts was lost.
+    async fn take_unanswered(&mut self) -> Result<bool, StoreError> {
+        let newest = self.store.newest().await?;
+        match newest.filter(|manifest| self.unanswered.contains(&manifest.checkpoint.name)) {
+            Some(manifest) => {
+                self.take(manifest).await;
+                Ok(true)
+            }
+            None => Ok(false),
+        }
+    }
+
+    /// Goes on behind a manifest of this writer, which is in the store, and deletes what it makes rubbish.
+    async fn take(&mut self, manifest: Manifest) -> usize {
+        (self.attempts, self.unanswered) = (0, BTreeSet::new());
+        // What else was written for it is deleted below, and written again where it is needed.
+        self.written.clone_from(&manifest.segments);
+        let previous = self.newest.replace(manifest);
+        let newest = self.newest.as_ref().expect("it was just put there");
+        match self.store.delete_unnamed(newest, previous.as_ref()).await {
+            Ok(deleted) => deleted,
+            Err(error) => {
+                // The next one deletes them.
+                tracing::warn!(shard = %self.store.shard(), %error, "what no manifest names is left");
+                0
+            }
+        }
+    }
+}
