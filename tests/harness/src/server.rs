@@ -11,6 +11,7 @@ use basalt_common::value::json_write::{JsonStyle, write_json};
 use basalt_common::value::{Object, Value};
 use reqwest::{Method, Response};
 use serde_json::Value as Json;
+use tempfile::TempDir;
 
 use crate::leaf::program;
 use crate::operations::Operation;
@@ -109,6 +110,47 @@ impl Drop for Server {
     fn drop(&mut self) {
         // The process may have ended already; there is nothing else to do about an error here.
         let _ = self.kill();
+    }
+}
+
+/// The documents of the collection that tests write to.
+pub const DOCUMENTS: &str = "/v1/workspaces/public/collections/docs/documents";
+
+/// A server with a folder of its own.
+#[derive(Debug)]
+pub struct Live {
+    /// The server.
+    pub server: Server,
+    /// Its folder.
+    pub data: TempDir,
+}
+
+impl Live {
+    /// Starts one.
+    ///
+    /// # Errors
+    /// As [`Server::start`].
+    pub fn start(arguments: &[&str]) -> Result<Self> {
+        let data = tempfile::tempdir()?;
+        Ok(Self { server: Server::start(data.path(), arguments)?, data })
+    }
+
+    /// Writes documents, waits until they are applied, and returns the reply.
+    ///
+    /// # Errors
+    /// The write was refused.
+    pub async fn write(&self, method: Method, body: String) -> Result<Json> {
+        let (status, reply) = self.server.json(method, &format!("{DOCUMENTS}?wait=applied"), body).await?;
+        ensure!(status == 200, "{status} {reply}");
+        Ok(reply)
+    }
+
+    /// Sends a query and returns the status with the reply.
+    ///
+    /// # Errors
+    /// No reply came.
+    pub async fn query(&self, body: Json) -> Result<(u16, Json)> {
+        self.server.json(Method::POST, "/v1/query", body.to_string()).await
     }
 }
 
