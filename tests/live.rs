@@ -231,7 +231,7 @@ async fn queries_have_their_forms() -> Result<()> {
     let documents = json!([
         { "_id": "a", "n": 1, "big": 9007199254740993_i64, "user": { "id": 7, "Name": "Bob" }, "tags": ["x", "y"], "mixed": 5 },
         { "_id": "b", "n": 2, "user": { "id": 8, "Name": "Eve" }, "tags": [], "mixed": "five" },
-        { "_id": "c", "n": 3, "mixed": 5.5 },
+        { "_id": "c", "n": 3, "mixed": 5.5, "items": [{ "price": { "net": 1 } }, { "price": { "net": 2.5 } }] },
         { "_id": "d", "n": 4, "mixed": { "deep": true } }
     ]);
     live.write(Method::POST, documents.to_string()).await?;
@@ -252,6 +252,11 @@ async fn queries_have_their_forms() -> Result<()> {
     check(
         json!({ "sql": "SELECT docs.user.Name, tags[1] AS tag FROM docs WHERE docs.user.id = 7" }),
         json!([{ "Name": "Bob", "tag": "x" }]),
+    )
+    .await?;
+    check(
+        json!({ "sql": "SELECT items[2].price.net AS net, items[1].price FROM docs WHERE n = 3" }),
+        json!([{ "net": 2.5, "price": { "net": 1 } }]),
     )
     .await?;
     check(

@@ -1,20 +1,38 @@
-//! Names for result columns that are paths.
+//! Paths into documents, as DataFusion reads them, and names for result columns that are paths.
 //!
 //! In: a statement. Out: the same, where `SELECT user.address.city` yields a column named `city`, as `SELECT city` would;
-//! DataFusion would name it `t.user[address][city]`. A name that another column of the list has is left as it is.
+//! DataFusion would name it `t.user[address][city]`. A name that another column of the list has is left as it is. Behind an
+//! index a name is a subscript, which DataFusion can plan: `a[1].b` becomes `a[1]['b']`.
 
 use std::collections::HashMap;
+use std::ops::ControlFlow;
 
 use datafusion::sql::sqlparser::ast::{
-    AccessExpr, Expr, Ident, Query, SelectItem, SetExpr, Statement, Subscript, Value,
+    AccessExpr, Expr, Ident, Query, SelectItem, SetExpr, Statement, Subscript, Value, visit_expressions_mut,
 };
 
-/// Names the columns of the outermost list.
+/// Names the columns of the outermost list, and makes every path one that can be planned.
 pub fn name_paths(statement: &mut Statement) {
-    match statement {
-        Statement::Query(query) => name_in_query(query),
-        Statement::Explain { statement, .. } => name_paths(statement),
-        _ => {}
+    let query = match &mut *statement {
+        Statement::Explain { statement, .. } => statement.as_mut(),
+        other => other,
+    };
+    if let Statement::Query(query) = query {
+        name_in_query(query);
+    }
+    let _: ControlFlow<()> = visit_expressions_mut(statement, |expression| {
+        if let Expr::CompoundFieldAccess { access_chain, .. } = expression {
+            access_chain.iter_mut().for_each(as_subscript);
+        }
+        ControlFlow::Continue(())
+    });
+}
+
+/// Makes a subscript of a name behind a dot.
+fn as_subscript(access: &mut AccessExpr) {
+    if let AccessExpr::Dot(Expr::Identifier(name)) = access {
+        let index = Expr::Value(Value::SingleQuotedString(name.value.clone()).with_span(name.span));
+        *access = AccessExpr::Subscript(Subscript::Index { index });
     }
 }
 
@@ -89,5 +107,6 @@ mod tests {
         check("SELECT a.b, * FROM t", "SELECT a.b, * FROM t");
         check("SELECT a.b FROM t UNION ALL SELECT c.d FROM t", "SELECT a.b AS b FROM t UNION ALL SELECT c.d FROM t");
         check("SELECT a[1] FROM t", "SELECT a[1] FROM t");
+        check("SELECT a[1].b.c FROM t WHERE t.a[2].b = 1", "SELECT a[1]['b']['c'] AS c FROM t WHERE t.a[2]['b'] = 1");
     }
 }

@@ -8,7 +8,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use crate::id::ShardId;
+use crate::id::{CollectionId, ShardId};
 use crate::position::LogPosition;
 
 use super::LogIncarnation;
@@ -233,6 +233,116 @@ pub enum LogError {
         /// How.
         #[source]
         cause: Arc<io::Error>,
+    },
+
+    /// The brokers did not do it in time. What was asked for may happen all the same, now or later: a record whose
+    /// append ends so may or may not be in the log, or may yet come into it.
+    #[error("failed to {action} {object}: {cause}; check that the brokers are up and can be reached, and ask again")]
+    Unavailable {
+        /// What failed.
+        action: &'static str,
+        /// On which topic or broker.
+        object: String,
+        /// How.
+        cause: String,
+    },
+
+    /// The brokers, or the client library, do not allow it. Nothing was done, and asking again changes nothing.
+    #[error("failed to {action} {object}: {cause}; correct the settings or the permissions, and start again")]
+    Refused {
+        /// What failed.
+        action: &'static str,
+        /// On which topic, or by which property.
+        object: String,
+        /// How.
+        cause: String,
+    },
+
+    /// A topic is not set up as a log must be.
+    #[error("topic {topic} has {setting} = {found}, but {rule}; {remedy}")]
+    TopicSetting {
+        /// The topic.
+        topic: String,
+        /// The setting.
+        setting: &'static str,
+        /// Its value.
+        found: String,
+        /// The rule that it breaks.
+        rule: String,
+        /// What to do.
+        remedy: String,
+    },
+
+    /// A collection has no topic.
+    #[error(
+        "collection c{} has no topic {topic}; create the collection, and if it had one, its log is gone with it: restore \
+         the topic, or rebuild the collection from its sources",
+        .collection.0
+    )]
+    MissingTopic {
+        /// The collection.
+        collection: CollectionId,
+        /// The topic that it should have.
+        topic: String,
+    },
+
+    /// A shard's number lies beyond its collection's shards.
+    #[error("topic {topic} has {shards} shards, so {shard} does not exist; check the shard count of the collection")]
+    NoSuchShard {
+        /// The shard.
+        shard: ShardId,
+        /// The topic.
+        topic: String,
+        /// How many shards there are.
+        shards: u16,
+    },
+
+    /// A topic is not the one that the log was made with: it was deleted and made again.
+    #[error(
+        "topic {topic} has id {found}, but the log was made with {own}: it was deleted and made again; restore the first \
+         one, or rebuild the collection from its sources"
+    )]
+    OtherIncarnation {
+        /// The topic.
+        topic: String,
+        /// The id found.
+        found: LogIncarnation,
+        /// The id that it had.
+        own: LogIncarnation,
+    },
+
+    /// A shard's records do not follow one another in its topic.
+    #[error(
+        "topic {topic} holds position {} of shard {shard} where {} is due; look for what else writes to the topic or \
+         compacts it, and rebuild the shard from its sources",
+        .found.0, .due.0
+    )]
+    Gap {
+        /// The topic.
+        topic: String,
+        /// The shard.
+        shard: ShardId,
+        /// The position that should be there.
+        due: LogPosition,
+        /// The position that is there.
+        found: LogPosition,
+    },
+
+    /// A shard's topic ends below what was acknowledged.
+    #[error(
+        "topic {topic} goes on for shard {shard} at position {}, but {} was acknowledged: brokers lost records; rebuild \
+         the shard from its sources",
+        .found.0, .acknowledged.0
+    )]
+    LostRecords {
+        /// The topic.
+        topic: String,
+        /// The shard.
+        shard: ShardId,
+        /// The position where it goes on.
+        found: LogPosition,
+        /// The last position acknowledged.
+        acknowledged: LogPosition,
     },
 }
 

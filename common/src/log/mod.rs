@@ -12,6 +12,7 @@
 //! ```
 
 mod error;
+mod kafka;
 mod local;
 
 use std::fmt;
@@ -23,6 +24,7 @@ use crate::id::ShardId;
 use crate::position::LogPosition;
 
 pub use error::{FullCause, LogError};
+pub use kafka::{KafkaLog, KafkaLogConfig};
 pub use local::{LocalLog, LocalLogConfig, LocalLogStats};
 
 /// One record of a shard's log, with its position.
@@ -42,17 +44,21 @@ impl fmt::Display for LogIncarnation {
 
 /// Keeps the records of many shards, each shard a sequence of its own.
 ///
-/// A shard needs no creation: one that was never written to starts and ends at position 0.
+/// A shard that was never written to starts and ends at position 0. Whether its collection must be created first is up
+/// to the implementation: [`LocalLog`] needs no creation, [`KafkaLog`] does.
 #[async_trait]
 pub trait ShardLog: Send + Sync + 'static {
     /// Appends one encoded batch to a shard and returns its position once it is durable.
     ///
     /// Records of one shard get positions in the order in which the calls were first polled. If the future is dropped,
-    /// or on [`LogError::Poisoned`], the record may or may not be in the log; on every other error it is not.
+    /// or on [`LogError::Poisoned`], [`LogError::Unavailable`], [`LogError::OtherIncarnation`] and
+    /// [`LogError::LostRecords`], the record may or may not be in the log, or may yet come into it; on every other error
+    /// it is not.
     ///
     /// # Errors
     ///
-    /// [`LogError::RecordTooLarge`], [`LogError::Full`], [`LogError::Closed`] and [`LogError::Poisoned`].
+    /// [`LogError::RecordTooLarge`], [`LogError::Full`], [`LogError::Closed`] and [`LogError::Poisoned`]; with brokers
+    /// between, also [`LogError::Unavailable`], [`LogError::Refused`], and the variants that name a wrong topic.
     async fn append(&self, shard: ShardId, record: Bytes) -> Result<LogPosition, LogError>;
 
     /// Opens a reader at `from`, inclusive, that yields the shard's records in order and then waits for new ones.
@@ -122,12 +128,13 @@ impl LogReader {
 
     /// Returns the next record, waiting until there is one; none once the log is closed and everything was read.
     ///
-    /// Safe to cancel: a record is lost by no dropped future.
+    /// Safe to cancel: a record is lost by no dropped future. After an error that does not pass, go on with a new reader.
     ///
     /// # Errors
     ///
     /// [`LogError::Truncated`] if the log was truncated past the reader, [`LogError::Poisoned`] at the end of a
-    /// poisoned log, and whatever reading meets ([`LogError::Corrupt`], [`LogError::Io`]).
+    /// poisoned log, and whatever reading meets ([`LogError::Corrupt`], [`LogError::Io`]; [`LogError::Gap`],
+    /// [`LogError::PastEnd`], [`LogError::OtherIncarnation`], [`LogError::LostRecords`], [`LogError::Unavailable`]).
     pub async fn next(&mut self) -> Result<Option<LogRecord>, LogError> {
         self.cursor.next().await
     }

@@ -184,7 +184,8 @@ impl ShardLog for LocalLog {
         let share = u32::try_from(share).expect("queue_bytes_max is below 4 GiB");
         let (answer, answered) = oneshot::channel();
         {
-            let _first = self.entrance.lock().await;
+            // Unconstrained: a task that used up its share would else let later calls in first.
+            let _first = tokio::task::unconstrained(self.entrance.lock()).await;
             let room = Arc::clone(&self.room).acquire_many_owned(share).await.expect("the semaphore is never closed");
             let append = Append { shard, record, answer, _room: room };
             if self.requests().send(Request::Append(append)).await.is_err() {
