@@ -221,10 +221,10 @@ fn run(seed: u64, ids: u64, count: u64, policy: MergePolicy, disk: &mut Disk) ->
         }
         done += expected.len() as u64;
         log.push((batch, outcomes));
-        if disk.random.chance(1, 12) {
+        if disk.random.chance(1, 17) {
             disk.flush(&shard).with_context(|| format!("flushed after {done} operations"))?;
         }
-        let reopened = disk.random.chance(1, 60);
+        let reopened = disk.random.chance(1, 75);
         if reopened {
             drop(shard);
             let again = disk.reopen(&log, policy.clone(), &schema);
