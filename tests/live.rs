@@ -256,7 +256,7 @@ async fn queries_have_their_forms() -> Result<()> {
     .await?;
     check(
         json!({ "sql": "SELECT items[2].price.net AS net, items[1].price FROM docs WHERE n = 3" }),
-        json!([{ "net": 2.5, "price": { "net": 1 } }]),
+        json!([{ "net": 2.5, "price": { "net": 1.0 } }]),
     )
     .await?;
     check(

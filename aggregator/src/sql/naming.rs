@@ -22,7 +22,9 @@ pub fn name_paths(statement: &mut Statement) {
     }
     let _: ControlFlow<()> = visit_expressions_mut(statement, |expression| {
         if let Expr::CompoundFieldAccess { access_chain, .. } = expression {
-            access_chain.iter_mut().for_each(as_subscript);
+            // What stands before the first index may be a collection's name.
+            let index = access_chain.iter().position(|access| matches!(access, AccessExpr::Subscript(_)));
+            access_chain.iter_mut().skip(index.unwrap_or(usize::MAX)).for_each(as_subscript);
         }
         ControlFlow::Continue(())
     });
