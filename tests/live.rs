@@ -240,9 +240,9 @@ async fn queries_have_their_forms() -> Result<()> {
         ensure!(status == 200 && reply["rows"] == expected, "{body}\n{reply}\nexpected {expected}");
         Ok(())
     };
-    check(json!({ "sql": "SELECT n FROM docs WHERE n > :least ORDER BY n LIMIT $1", "parameters": [1] }), json!([]))
-        .await
-        .err();
+    let mixed = json!({ "sql": "SELECT n FROM docs WHERE n > :least ORDER BY n LIMIT $1", "parameters": [1] });
+    let (status, reply) = live.query(mixed).await?;
+    ensure!(status == 400, "named placeholders have no values in a list: {reply}");
     check(
         json!({ "sql": "SELECT n FROM docs WHERE n > :least ORDER BY n", "parameters": { "least": 2 } }),
         json!([{ "n": 3 }, { "n": 4 }]),

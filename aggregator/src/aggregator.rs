@@ -89,9 +89,10 @@ impl Aggregator {
     /// # Errors
     /// As [`Self::collection`], or it cannot be made.
     pub async fn collection_to_write(&self, workspace: &str, name: &str) -> Result<Arc<Collection>, Failure> {
-        match self.collection(workspace, name) {
-            Err(failure) if self.config.create_on_write && failure.message.starts_with("there is no collection") => {}
-            found => return found,
+        let state = self.catalog.state();
+        let may_make = self.config.create_on_write && state.workspaces().contains_key(workspace);
+        if !may_make || state.find(workspace, name).is_some() {
+            return self.collection(workspace, name);
         }
         let command = Command::CreateCollection {
             workspace: workspace.into(),
@@ -138,11 +139,10 @@ impl Aggregator {
     pub async fn wait_for(&self, fence: &Fence, patience: Duration) -> Result<(), Failure> {
         let state = self.catalog.state();
         let Some(collection) = state.collection(fence.collection()) else { return Ok(()) };
-        for shard in collection.shard_ids() {
-            if let Some(position) = fence.position(shard) {
-                self.leaves.owner(shard)?.calls.wait_for(shard, position, patience).await?;
-            }
-        }
-        Ok(())
+        let positions = collection.shard_ids().filter_map(|shard| Some((shard, fence.position(shard)?)));
+        let waits = positions.map(|(shard, position)| async move {
+            self.leaves.owner(shard)?.calls.wait_for(shard, position, patience).await
+        });
+        futures::future::try_join_all(waits).await.map(drop)
     }
 }

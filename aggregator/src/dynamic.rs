@@ -18,9 +18,7 @@ use basalt_common::value::Type;
 use datafusion::arrow::datatypes::{DataType, Field, FieldRef};
 use datafusion::common::{Column, DFSchema, Result, ScalarValue, TableReference};
 use datafusion::functions::core::expr_ext::FieldAccessor;
-use datafusion::logical_expr::planner::{
-    ExprPlanner, PlannerResult, RawAggregateExpr, RawBinaryExpr, RawFieldAccessExpr,
-};
+use datafusion::logical_expr::planner::{ExprPlanner, PlannerResult, RawBinaryExpr, RawFieldAccessExpr};
 use datafusion::logical_expr::{BinaryExpr, Expr, ExprSchemable, GetFieldAccess, Operator, cast, lit};
 use datafusion::prelude::coalesce;
 use datafusion::sql::sqlparser::ast::BinaryOperator;
@@ -254,9 +252,5 @@ impl ExprPlanner for DocumentPlanner {
             (value, field) = self.child(value, &field, key, &path);
         }
         Ok(PlannerResult::Planned(value))
-    }
-
-    fn plan_aggregate(&self, raw: RawAggregateExpr) -> Result<PlannerResult<RawAggregateExpr>> {
-        Ok(PlannerResult::Original(raw))
     }
 }
