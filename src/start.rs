@@ -5,8 +5,8 @@
 //!              └──plans, keys────────────────────────────▶ │
 //! ```
 
-use std::fs::{File, create_dir_all};
-use std::io::{Read, Write};
+use std::fs::create_dir_all;
+use std::io::Write;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -21,6 +21,7 @@ use basalt_aggregator::session::Sessions;
 use basalt_common::catalog::{Catalog, LocalCatalog};
 use basalt_common::clock::{Clock, SystemClock};
 use basalt_common::log::{LocalLog, LocalLogConfig, ShardLog};
+use basalt_common::process::{seed, stopped};
 use basalt_common::scan::{LocalLeaf, ScanContext};
 use basalt_common::wire::Channels;
 use basalt_leaf::counters::Counters;
@@ -148,24 +149,5 @@ impl Node {
         let metrics = Metrics::default();
         let aggregator = Arc::new(Aggregator { catalog, writes, leaves, queries, clock, metrics, config });
         Ok(Self { aggregator, followers, shards, log })
-    }
-}
-
-/// A number that no other process has: what seeds of this one are made of.
-fn seed() -> Result<u64> {
-    let mut bytes = [0; 8];
-    File::open("/dev/urandom")?.read_exact(&mut bytes).context("no randomness")?;
-    Ok(u64::from_le_bytes(bytes))
-}
-
-/// Ready when the process is told to stop.
-async fn stopped() {
-    let mut terminate = match tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate()) {
-        Ok(terminate) => terminate,
-        Err(_) => return std::future::pending().await,
-    };
-    tokio::select! {
-        _ = terminate.recv() => {}
-        _ = tokio::signal::ctrl_c() => {}
     }
 }

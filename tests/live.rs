@@ -7,9 +7,9 @@
 use std::collections::BTreeMap;
 
 use anyhow::{Context, Result, ensure};
-use basalt_common::value::{Object, Value, json};
+use basalt_common::value::{Object, Value};
 use basalt_harness::operations::{Effect, Model, Operation, Operations};
-use basalt_harness::server::{DOCUMENTS, Live, Server, document_text, json_text, patch_text};
+use basalt_harness::server::{DOCUMENTS, Live, Server, document_text, json_text, parse, patch_text};
 use reqwest::Method;
 use serde_json::{Value as Json, json};
 
@@ -39,11 +39,6 @@ fn equal_in_sql(shown: &Value, expected: &Value) -> bool {
         }
         _ => shown.equal_as_json(expected),
     }
-}
-
-fn parse(text: &str) -> Result<Value> {
-    let limits = json::JsonLimits { document_bytes_max: usize::MAX, ..json::JsonLimits::default() };
-    Ok(json::parse_document(text.as_bytes(), &limits)?)
 }
 
 fn field<'v>(value: &'v Value, key: &str) -> Result<&'v Value> {

@@ -15,6 +15,7 @@ pub mod clock;
 pub mod failure;
 pub mod id;
 pub mod position;
+pub mod process;
 pub mod random;
 pub mod routing;
 
@@ -38,6 +39,8 @@ pub mod batch;
 pub mod log;
 
 pub mod catalog;
+
+pub mod topics;
 
 pub mod fence;
 

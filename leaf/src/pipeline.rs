@@ -7,8 +7,9 @@
 //!                                                    Flusher ◀──── checkpoint ────────┘
 //! ```
 //!
-//! A shard that cannot be recovered or followed (a damaged object or record, a log that lost what it had, another log) stops
-//! with the reason; the other shards go on.
+//! Where the store or the log cannot be reached, a shard is tried again until they can. One that cannot be recovered or
+//! followed (a damaged object or record, a log that lost what it had, another log) stops with the reason; the other shards go
+//! on.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -17,7 +18,7 @@ use basalt_common::batch::{self, Batch};
 use basalt_common::catalog::{Catalog, CatalogState};
 use basalt_common::clock::Clock;
 use basalt_common::id::ShardId;
-use basalt_common::log::{LogReader, LogRecord, ShardLog};
+use basalt_common::log::{LogError, LogReader, LogRecord, ShardLog};
 use basalt_common::position::LogPosition;
 use basalt_common::schema::Schema;
 use object_store::ObjectStore;
@@ -34,9 +35,6 @@ use crate::store::{self, ShardStore, StoreError, Writer};
 
 /// The most batches that are applied in one go, off the async threads: enough to pay for the way there.
 const BATCHES_MAX: usize = 256;
-
-/// How often a shard is tried to be recovered where the store fails, before it stops.
-const RECOVERIES_MAX: u32 = 5;
 
 /// What followers need.
 #[derive(Clone)]
@@ -157,40 +155,38 @@ impl Pipeline {
     async fn recover(&self, served: &Served) -> Result<Writer, String> {
         let store = ShardStore::new(Arc::clone(&self.store), served.id());
         let mut delay = self.flush.retry_delay_min;
-        for attempt in 1.. {
+        loop {
             match self.load(&store).await {
-                Err(Unrecovered::Store(failure @ StoreError::Store { .. })) if attempt < RECOVERIES_MAX => {
-                    warn!(shard = %served.id(), error = %failure, ?delay, "the shard is not recovered");
+                Err(Obstacle::Passing(reason)) => {
+                    warn!(shard = %served.id(), reason, ?delay, "the shard is not recovered yet");
                     tokio::time::sleep(delay).await;
                     delay = (delay * 2).min(self.flush.retry_delay_max);
                 }
-                Err(Unrecovered::Store(failure)) => return Err(failure.to_string()),
-                Err(Unrecovered::Other(reason)) => return Err(reason),
-                Ok((replica, newest)) => {
-                    served.begin(replica);
+                Err(Obstacle::Lasting(reason)) => return Err(reason),
+                Ok((replica, newest, end)) => {
+                    served.begin(replica, end);
                     return Ok(Writer::new(store, self.log.incarnation(), newest));
                 }
             }
         }
-        unreachable!("the loop ends by its count")
     }
 
-    async fn load(&self, store: &ShardStore) -> Result<(Replica, Option<Manifest>), Unrecovered> {
+    async fn load(&self, store: &ShardStore) -> Result<(Replica, Option<Manifest>, LogPosition), Obstacle> {
         let shard = store.shard();
         let newest = store.newest().await?;
-        let start = self.log.start(shard).await.map_err(|error| error.to_string())?;
+        let (start, end) = (self.log.start(shard).await?, self.log.end(shard).await?);
         let Some(manifest) = newest else {
             return match start {
-                LogPosition(0) => Ok((Replica::new(self.policy.clone()), None)),
-                start => Err(Unrecovered::Other(format!(
+                LogPosition(0) => Ok((Replica::new(self.policy.clone()), None, end)),
+                start => Err(Obstacle::Lasting(format!(
                     "its log starts at position {start}, and there is no manifest; restore the store from a copy"
                 ))),
             };
         };
-        self.check_log(&manifest, start).await?;
+        self.check_log(&manifest, start, end)?;
         let checkpoint = store.load(&manifest).await?;
         if self.schema(shard, manifest.schema_version).await.is_none() {
-            return Err(Unrecovered::Other("its collection is dropped".into()));
+            return Err(Obstacle::Lasting("its collection is dropped".into()));
         }
         let policy = self.policy.clone();
         let replica = off_the_async_threads(move || Replica::restore(checkpoint, policy)).await?;
@@ -198,11 +194,11 @@ impl Pipeline {
             format!("what manifest {} names contradicts itself: {error}; restore it from a copy", manifest.number)
         })?;
         info!(%shard, manifest = manifest.number, position = %manifest.position, "recovered");
-        Ok((replica, Some(manifest)))
+        Ok((replica, Some(manifest), end))
     }
 
     /// Checks that the log goes on where the manifest ends.
-    async fn check_log(&self, manifest: &Manifest, start: LogPosition) -> Result<(), String> {
+    fn check_log(&self, manifest: &Manifest, start: LogPosition, end: LogPosition) -> Result<(), String> {
         let (number, due, own) = (manifest.number, manifest.position.0 + 1, self.log.incarnation());
         if manifest.incarnation != own {
             let other = manifest.incarnation;
@@ -210,7 +206,6 @@ impl Pipeline {
                 "manifest {number} is of log {other}, and this is log {own}; restore the log and the store from one copy"
             ));
         }
-        let end = self.log.end(manifest.shard).await.map_err(|error| error.to_string())?;
         match start.0 <= due && due <= end.0 {
             true => Ok(()),
             false => Err(format!(
@@ -231,11 +226,23 @@ impl Pipeline {
     }
 
     async fn follow_until_it_fails(&self, served: &Arc<Served>) -> Result<(), String> {
+        loop {
+            match self.follow_while_there_is_a_log(served).await {
+                Ok(()) => return Ok(()),
+                Err(Obstacle::Lasting(reason)) => return Err(reason),
+                Err(Obstacle::Passing(reason)) => {
+                    warn!(shard = %served.id(), reason, "the shard's log cannot be read; trying again");
+                    tokio::time::sleep(self.flush.retry_delay_min).await;
+                }
+            }
+        }
+    }
+
+    async fn follow_while_there_is_a_log(&self, served: &Arc<Served>) -> Result<(), Obstacle> {
         let shard = served.id();
         let next = LogPosition(served.progress().borrow().next);
-        let mut reader = self.log.read(shard, next).await.map_err(|error| error.to_string())?;
-        while let Some(records) = next_records(&mut reader).await? {
-            let end = self.log.end(shard).await.map_err(|error| error.to_string())?;
+        let mut reader = self.log.read(shard, next).await?;
+        while let Some((records, end)) = self.next_records(shard, &mut reader).await? {
             served.note_log_end(end);
             let batches = decode(records).await?;
             let needed = batches.iter().map(|(_, _, batch)| batch.header.schema_version).max().unwrap_or_default();
@@ -250,6 +257,24 @@ impl Pipeline {
         Ok(())
     }
 
+    /// The next record and what follows it already, with the log's end; none once the log is closed.
+    async fn next_records(
+        &self,
+        shard: ShardId,
+        reader: &mut LogReader,
+    ) -> Result<Option<(Vec<LogRecord>, LogPosition)>, LogError> {
+        let Some(first) = reader.next().await? else { return Ok(None) };
+        let mut last = first.0;
+        let mut records = vec![first];
+        while records.len() < BATCHES_MAX {
+            // Nothing is lost where this fails: the next call meets it too, or it has passed.
+            let Ok(Some(record)) = reader.try_next().await else { return Ok(Some((records, LogPosition(last.0 + 1)))) };
+            last = record.0;
+            records.push(record);
+        }
+        Ok(Some((records, self.log.end(shard).await?)))
+    }
+
     /// The collection's schema once it is at the version needed; none if the collection is dropped.
     async fn schema(&self, shard: ShardId, needed: u64) -> Option<Arc<Schema>> {
         let mut states = self.catalog.watch();
@@ -261,41 +286,41 @@ impl Pipeline {
     }
 }
 
-/// Why a shard cannot be recovered.
-enum Unrecovered {
-    /// The store; it may be worth another try.
-    Store(StoreError),
-    /// All else.
-    Other(String),
+/// Why a shard is not recovered, or not followed.
+enum Obstacle {
+    /// The store or the log cannot be reached now.
+    Passing(String),
+    /// Trying again changes nothing.
+    Lasting(String),
 }
 
-impl From<StoreError> for Unrecovered {
+impl From<StoreError> for Obstacle {
     fn from(error: StoreError) -> Self {
-        Self::Store(error)
+        match error {
+            StoreError::Store { .. } => Self::Passing(error.to_string()),
+            _ => Self::Lasting(error.to_string()),
+        }
     }
 }
 
-impl From<String> for Unrecovered {
+impl From<LogError> for Obstacle {
+    fn from(error: LogError) -> Self {
+        match error {
+            LogError::Unavailable { .. } => Self::Passing(error.to_string()),
+            _ => Self::Lasting(error.to_string()),
+        }
+    }
+}
+
+impl From<String> for Obstacle {
     fn from(reason: String) -> Self {
-        Self::Other(reason)
+        Self::Lasting(reason)
     }
 }
 
 fn stop(served: &Served, reason: String) {
     error!(shard = %served.id(), reason, "the shard is not followed any more");
     served.note_stopped(reason);
-}
-
-/// The next record and what follows it already, or none at the log's end.
-async fn next_records(reader: &mut LogReader) -> Result<Option<Vec<LogRecord>>, String> {
-    let Some(first) = reader.next().await.map_err(|error| error.to_string())? else { return Ok(None) };
-    let mut records = vec![first];
-    while records.len() < BATCHES_MAX
-        && let Some(record) = reader.try_next().await.map_err(|error| error.to_string())?
-    {
-        records.push(record);
-    }
-    Ok(Some(records))
 }
 
 /// The batches with their positions and the bytes that they take in the log.

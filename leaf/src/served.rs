@@ -29,6 +29,8 @@ pub struct Progress {
     pub begun: bool,
     /// The next position to be applied.
     pub next: u64,
+    /// The shard is read once it has come to this position: all that was acknowledged before it began is below.
+    pub opens_at: u64,
     /// Bytes of log records applied since it began.
     pub applied_bytes: u64,
     /// The log's end, when that was last seen.
@@ -61,30 +63,41 @@ pub struct Served {
     progress: watch::Sender<Progress>,
 }
 
+impl Progress {
+    /// Whether the shard may be read.
+    pub fn is_open(&self) -> bool {
+        self.begun && self.next >= self.opens_at
+    }
+}
+
 impl Served {
     /// Makes a shard that has not begun: whoever reads it waits.
     pub fn new(id: ShardId) -> Self {
         Self { id, state: OnceLock::new(), outcomes: Mutex::default(), progress: watch::Sender::default() }
     }
 
-    /// Begins with what was kept of it, all of which is flushed.
+    /// Begins with what was kept of it, all of which is flushed. It may be read once it has come to `end`, where its log ends
+    /// now: what was seen of it before is seen again.
     ///
     /// # Panics
     /// It has begun.
-    pub fn begin(&self, replica: Replica) {
+    pub fn begin(&self, replica: Replica, end: LogPosition) {
         let newest = replica.shard().newest();
         let next = newest.pin().position().map_or(0, |position| position.0 + 1);
         assert!(self.state.set(State { replica: Mutex::new(replica), newest }).is_ok(), "a shard begins once");
-        self.progress.send_modify(|progress| (progress.begun, progress.next, progress.flushed) = (true, next, next));
+        self.progress.send_modify(|progress| {
+            (progress.begun, progress.next, progress.flushed) = (true, next, next);
+            (progress.opens_at, progress.log_end) = (end.0, end.0);
+        });
     }
 
     fn state(&self) -> &State {
         self.state.get().expect("whoever comes here waited until the shard had begun")
     }
 
-    /// Whether it has begun.
-    pub fn has_begun(&self) -> bool {
-        self.state.get().is_some()
+    /// Whether it may be read.
+    pub fn is_open(&self) -> bool {
+        self.progress.borrow().is_open()
     }
 
     /// Its name.
@@ -198,18 +211,18 @@ impl Served {
         }
     }
 
-    /// Waits until the batch at a position is applied; without one, until the shard has begun.
+    /// Waits until the shard may be read, and the batch at a position is applied where one is given.
     ///
     /// # Errors
     /// That did not come in time, or will not come.
     pub async fn wait_for(&self, position: Option<LogPosition>, patience: Duration) -> Result<(), Failure> {
         let next = position.map_or(0, |position| position.0 + 1);
-        let reached = |progress: &Progress| progress.begun && progress.next >= next;
+        let reached = |progress: &Progress| progress.is_open() && progress.next >= next;
         let late = |progress: &Progress| match position {
             Some(position) => {
                 format!("shard {} has not come to position {position} in time: its next is {}", self.id, progress.next)
             }
-            None => format!("shard {} is not recovered yet", self.id),
+            None => format!("shard {} is not recovered yet: {} of {} batches", self.id, progress.next, progress.opens_at),
         };
         self.wait_until(patience, reached, late).await
     }

@@ -134,19 +134,17 @@ impl ShardReader for Shards {
     fn open(&self, scan: &ShardScan, _context: &Arc<TaskContext>) -> Result<Option<SendableRecordBatchStream>> {
         let Some(shard) = scan.shard_id().filter(|shard| self.owns(*shard)) else { return Ok(None) };
         let query = scan.target.query;
-        let schema = self.schema(shard.collection);
-        let reader = Reader { scan: scan.clone(), schema, counters: Arc::clone(&self.counters) };
         let rows = match (scan.after(), self.find(shard)) {
             // Pinned here, not at the first poll: all scans of a plan then start from one moment.
-            (None, Some(served)) if served.has_begun() => {
+            (None, Some(served)) if served.is_open() => {
                 let (snapshot, scanned) = self.pins.pin(query, shard, || served.pin());
-                reader.read(snapshot, scanned).boxed()
+                self.reader(scan, shard).read(snapshot, scanned).boxed()
             }
             (after, _) => {
-                let shards = self.clone();
+                let (shards, scan) = (self.clone(), scan.clone());
                 let opened = async move {
                     let (snapshot, scanned) = shards.pin_behind(query, shard, after).await?;
-                    Ok::<_, DataFusionError>(reader.read(snapshot, scanned))
+                    Ok::<_, DataFusionError>(shards.reader(&scan, shard).read(snapshot, scanned))
                 };
                 futures::stream::once(opened).try_flatten().boxed()
             }
@@ -156,6 +154,12 @@ impl ShardReader for Shards {
 }
 
 impl Shards {
+    /// Made once the snapshot is pinned: the schema of now knows every field in it.
+    fn reader(&self, scan: &ShardScan, shard: ShardId) -> Reader {
+        let (schema, counters) = (self.schema(shard.collection), Arc::clone(&self.counters));
+        Reader { scan: scan.clone(), schema, counters }
+    }
+
     /// Pins a snapshot once the shard is open and has passed a position.
     async fn pin_behind(
         &self,

@@ -24,7 +24,7 @@ use tonic::transport::{Channel, Endpoint};
 use tonic::{Code, Status};
 use url::Url;
 
-pub use service::{Answers, NodeService, failure_of, status_of};
+pub use service::{Answers, NodeService, failure_of, serve, status_of};
 
 use crate::failure::{Failure, FailureKind};
 

@@ -3,6 +3,8 @@
 //! In: Arrow Flight requests: `DoAction` for calls, `DoGet` for plans. Out: what the role's [`Answers`] give. A call is a name
 //! and bytes, its reply bytes or a [`Failure`]; what they mean is said by [`calls`](crate::calls).
 
+use std::future::Future;
+use std::io;
 use std::sync::Arc;
 
 use arrow_flight::flight_service_server::{FlightService, FlightServiceServer};
@@ -14,6 +16,9 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use futures::StreamExt;
 use futures::stream::BoxStream;
+use tokio::net::TcpListener;
+use tokio_stream::wrappers::TcpListenerStream;
+use tonic::transport::Server;
 use tonic::{Request, Response, Status, Streaming};
 
 use crate::failure::{Failure, FailureKind};
@@ -124,4 +129,22 @@ pub fn status_of(failure: &Failure) -> Status {
 pub fn failure_of(status: &Status) -> Failure {
     serde_json::from_slice(status.details())
         .unwrap_or_else(|_| Failure::new(FailureKind::Unavailable, status.message().to_string()))
+}
+
+/// Serves a role's internal port until `stop` is ready, then lets running calls end.
+///
+/// # Errors
+/// The socket cannot be served.
+pub async fn serve(
+    listener: TcpListener,
+    service: FlightServiceServer<NodeService>,
+    stop: impl Future<Output = ()> + Send,
+) -> Result<(), tonic::transport::Error> {
+    let sockets = TcpListenerStream::new(listener).map(|accepted| {
+        let socket = accepted?;
+        // Without it every reply waits for the other side's delayed acknowledgement.
+        socket.set_nodelay(true)?;
+        Ok::<_, io::Error>(socket)
+    });
+    Server::builder().add_service(service).serve_with_incoming_shutdown(sockets, stop).await
 }

@@ -4,11 +4,13 @@
 //! oracle: DataFusion alone over the same rows in one place. This crate and the `basalt` binary are the only ones that
 //! know all roles.
 
+pub mod broker;
 pub mod cluster;
 pub mod failing;
 pub mod generated;
 pub mod leaf;
 pub mod operations;
+pub mod roles;
 pub mod rows;
 pub mod server;
 pub mod shards;

@@ -5,10 +5,10 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, bail, ensure};
 use basalt_common::patch::PatchOperation;
 use basalt_common::value::json_write::{JsonStyle, write_json};
-use basalt_common::value::{Object, Value};
+use basalt_common::value::{Object, Value, json};
 use reqwest::{Method, Response};
 use serde_json::Value as Json;
 use tempfile::TempDir;
@@ -34,12 +34,17 @@ impl Server {
     /// # Errors
     /// The program is not built, or ended before it served.
     pub fn start(data: &Path, arguments: &[&str]) -> Result<Self> {
-        let mut child = Command::new(program("basalt")?)
-            .args(["start", "--http", "127.0.0.1:0", "--log", "warn", "--data"])
-            .arg(data)
-            .args(arguments)
-            .stdout(Stdio::piped())
-            .spawn()?;
+        let mut command = Command::new(program("basalt")?);
+        command.args(["start", "--http", "127.0.0.1:0", "--log", "warn", "--data"]).arg(data).args(arguments);
+        Self::of(command)
+    }
+
+    /// Starts what serves clients and says where, at the end of its first line.
+    ///
+    /// # Errors
+    /// It ended before it served.
+    pub fn of(mut command: Command) -> Result<Self> {
+        let mut child = command.stdout(Stdio::piped()).spawn()?;
         let mut line = String::new();
         BufReader::new(child.stdout.take().context("the server has no output")?).read_line(&mut line)?;
         // The rest of what it says is not read: a server does not depend on that.
@@ -94,14 +99,44 @@ impl Server {
         Ok((status, json))
     }
 
-    /// The rows of a query, as objects.
+    /// Sends JSON again and again while the server, or a role behind it, is away; returns the reply, and how often the request
+    /// was sent. A write wants an `Idempotency-Key` among the headers.
+    ///
+    /// # Errors
+    /// The deadline passed, or the reply is an error or not JSON.
+    pub async fn insist(
+        &self,
+        method: Method,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: &str,
+    ) -> Result<(Json, u32)> {
+        let deadline = tokio::time::Instant::now() + DEADLINE;
+        let headers = [headers, &[("content-type", "application/json")]].concat();
+        for turn in 1.. {
+            let sent = self.send(method.clone(), path, &headers, body).await;
+            let (status, text) = match sent {
+                Ok(response) => (response.status().as_u16(), response.text().await),
+                Err(_) => (503, Ok("no reply".into())),
+            };
+            match (status, text) {
+                (200 | 201, Ok(text)) => return Ok((serde_json::from_str(&text)?, turn)),
+                (status, text) if tokio::time::Instant::now() > deadline || !matches!(status, 200 | 408 | 503) => {
+                    bail!("{path} answered {status} {text:?} to request {turn}")
+                }
+                _ => tokio::task::yield_now().await,
+            }
+        }
+        unreachable!("the loop ends by its deadline")
+    }
+
+    /// The rows of a query, as objects; asks again while a role is away.
     ///
     /// # Errors
     /// The query failed.
     pub async fn rows(&self, sql: &str) -> Result<Vec<Json>> {
         let body = serde_json::json!({ "sql": sql }).to_string();
-        let (status, reply) = self.json(Method::POST, "/v1/query", body).await?;
-        ensure!(status == 200, "{sql}: {reply}");
+        let (reply, _) = self.insist(Method::POST, "/v1/query", &[], &body).await.with_context(|| sql.to_string())?;
         Ok(reply["rows"].as_array().context("a reply without rows")?.clone())
     }
 }
@@ -152,6 +187,15 @@ impl Live {
     pub async fn query(&self, body: Json) -> Result<(u16, Json)> {
         self.server.json(Method::POST, "/v1/query", body.to_string()).await
     }
+}
+
+/// Reads JSON exactly.
+///
+/// # Errors
+/// It is none.
+pub fn parse(text: &str) -> Result<Value> {
+    let limits = json::JsonLimits { document_bytes_max: usize::MAX, ..json::JsonLimits::default() };
+    Ok(json::parse_document(text.as_bytes(), &limits)?)
 }
 
 /// A value as JSON text.

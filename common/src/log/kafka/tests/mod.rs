@@ -22,6 +22,7 @@ use bytes::Bytes;
 use tempfile::TempDir;
 
 use super::{CollectionId, KafkaLog, KafkaLogConfig, LogError, LogPosition, LogReader, ShardId, ShardLog};
+use crate::log::LogRecord;
 
 /// What starts and stops brokers.
 const SCRIPT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/services/kafka.sh");
@@ -162,11 +163,32 @@ async fn read(log: &KafkaLog, number: u16, from: u64) -> LogReader {
 /// Reads what is there, checking that positions follow one another from `from`.
 async fn drain(reader: &mut LogReader, from: u64) -> Vec<String> {
     let mut texts = Vec::new();
-    while let Some((position, record)) = within(reader.try_next()).await.unwrap() {
-        assert_eq!(position.0, from + texts.len() as u64, "positions are dense");
-        texts.push(String::from_utf8(record.to_vec()).unwrap());
-    }
+    let read = async {
+        loop {
+            match reader.try_next().await {
+                Ok(Some((position, record))) => {
+                    assert_eq!(position.0, from + texts.len() as u64, "positions are dense");
+                    texts.push(String::from_utf8(record.to_vec()).unwrap());
+                }
+                Ok(None) => return,
+                // A client that lost its broker takes its time until it asks again.
+                Err(LogError::Unavailable { .. }) => {}
+                Err(error) => panic!("{error}"),
+            }
+        }
+    };
+    within(read).await;
     texts
+}
+
+/// The next record, however often the log is not available.
+async fn next(reader: &mut LogReader) -> Option<LogRecord> {
+    loop {
+        match reader.next().await {
+            Err(LogError::Unavailable { .. }) => {}
+            found => return found.unwrap(),
+        }
+    }
 }
 
 /// Reads everything of a shard.

@@ -1,0 +1,106 @@
+//! The leaf as a process of its own: loads its configuration, wires, runs.
+
+use std::io::Write;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+use basalt_common::catalog::Catalog;
+use basalt_common::clock::{Clock, SystemClock};
+use basalt_common::log::ShardLog;
+use basalt_common::placement::owner;
+use basalt_common::process::{NodeAddress, read_config, stopped};
+use basalt_common::remote::RemoteCatalog;
+use basalt_common::scan::{LocalLeaf, ScanContext};
+use basalt_common::topics::{CollectionTopics, KafkaSettings};
+use basalt_common::wire::Channels;
+use basalt_leaf::counters::Counters;
+use basalt_leaf::flush::FlushConfig;
+use basalt_leaf::pipeline::Pipeline;
+use basalt_leaf::policy::MergePolicy;
+use basalt_leaf::serve::LeafQueries;
+use basalt_leaf::shards::Shards;
+use basalt_leaf::store::open_directory;
+use clap::Parser;
+use serde::Deserialize;
+use tokio::net::TcpListener;
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+/// The stack of each thread: plans are trees, and decoding one takes a frame a level.
+const STACK_BYTES: usize = 16 << 20;
+
+/// How long a stop waits for the last flush: shorter than supervisors wait before they kill.
+const STOP_PATIENCE: Duration = Duration::from_secs(8);
+
+/// Applies shard logs and runs the parts of queries that touch data.
+#[derive(Parser)]
+#[command(version)]
+struct Arguments {
+    /// The configuration, TOML.
+    #[arg(long, value_name = "FILE")]
+    config: PathBuf,
+}
+
+/// A leaf's settings.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct LeafConfig {
+    /// The address to listen on.
+    listen: SocketAddr,
+    /// The address by which the others know this leaf; one of `leaves`.
+    address: NodeAddress,
+    /// All leaves: every node places shards by this list.
+    leaves: Vec<NodeAddress>,
+    /// The aggregator that keeps the catalog: its internal address.
+    catalog: NodeAddress,
+    /// The folder for segments and manifests.
+    store: PathBuf,
+    /// The shard log.
+    kafka: KafkaSettings,
+}
+
+fn main() -> Result<()> {
+    tracing_subscriber::fmt().with_writer(std::io::stderr).with_max_level(tracing::Level::INFO).init();
+    let config: LeafConfig = read_config(&Arguments::parse().config)?;
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().thread_stack_size(STACK_BYTES).build()?;
+    runtime.block_on(run(config))
+}
+
+async fn run(config: LeafConfig) -> Result<()> {
+    ensure!(config.leaves.contains(&config.address), "the address {} is not among the leaves", config.address.0);
+    let listener = TcpListener::bind(config.listen).await.with_context(|| format!("listen on {}", config.listen))?;
+    let channels = Channels::default();
+    let catalog: Arc<dyn Catalog> = RemoteCatalog::follow(config.catalog.0, channels.clone()).await;
+    let log: Arc<dyn ShardLog> = Arc::new(CollectionTopics::open(config.kafka, Arc::clone(&catalog)).await?);
+    let (clock, counters) = (Arc::new(SystemClock::default()) as Arc<dyn Clock>, Arc::new(Counters::default()));
+    let (address, names) = (config.address.0, config.leaves.iter().map(|leaf| leaf.0.to_string()).collect::<Vec<_>>());
+    let own = address.to_string();
+    let owns = Arc::new(move |shard| owner(shard, &names).is_some_and(|index| names[index] == own));
+    let shards = Arc::new(Shards::new(Arc::clone(&catalog), owns, Arc::clone(&clock), Arc::clone(&counters)));
+    let pipeline = Pipeline {
+        catalog,
+        log,
+        store: open_directory(&config.store)?,
+        shards: Arc::clone(&shards),
+        policy: MergePolicy::default(),
+        flush: FlushConfig::default(),
+        clock,
+    };
+    // Whoever asks a shard that is not there yet waits for it; nobody waits for all of them.
+    let (ready, _) = tokio::sync::oneshot::channel();
+    let keepers = tokio::spawn(pipeline.run(ready));
+    let local = LocalLeaf { node: address, shards: Arc::clone(&shards) as _ };
+    let scan = Arc::new(ScanContext { local: Some(local), channels });
+    let queries = LeafQueries::new(scan, Arc::default(), counters).with_calls(Arc::clone(&shards) as _);
+    writeln!(std::io::stdout(), "basalt-leaf {} listens on {}", env!("CARGO_PKG_VERSION"), listener.local_addr()?)?;
+    queries.serve(listener, stopped()).await?;
+    if let Err(error) = shards.flush(STOP_PATIENCE).await {
+        tracing::warn!(%error, "stopped without a last flush: the next start reads more of the log");
+    }
+    keepers.abort();
+    Ok(())
+}

@@ -1,0 +1,110 @@
+//! The roles as processes of their own: one aggregator, one tailer, two leaves.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+
+use anyhow::{Context, Result};
+use tempfile::TempDir;
+
+use crate::broker::{Broker, free_ports};
+use crate::leaf::program;
+use crate::server::Server;
+
+/// A process with what it takes to start it again.
+#[derive(Debug)]
+struct Role {
+    program: &'static str,
+    config: PathBuf,
+    child: Child,
+}
+
+impl Role {
+    fn start(program_name: &'static str, config: PathBuf) -> Result<Self> {
+        let child = command(program_name, &config)?.stdout(Stdio::null()).spawn()?;
+        Ok(Self { program: program_name, config, child })
+    }
+
+    fn kill(&mut self) -> Result<()> {
+        self.child.kill()?;
+        self.child.wait()?;
+        Ok(())
+    }
+}
+
+impl Drop for Role {
+    fn drop(&mut self) {
+        // The process may have ended already; there is nothing else to do about an error here.
+        let _ = self.kill();
+    }
+}
+
+fn command(name: &str, config: &Path) -> Result<Command> {
+    let mut command = Command::new(program(name)?);
+    command.arg("--config").arg(config);
+    Ok(command)
+}
+
+/// All roles; killed when dropped.
+#[derive(Debug)]
+pub struct Roles {
+    /// The aggregator, for clients.
+    pub server: Server,
+    /// The leaves, then the tailer.
+    others: Vec<Role>,
+    _data: TempDir,
+}
+
+impl Roles {
+    /// Starts them over a broker.
+    ///
+    /// # Errors
+    /// A program is not built, or ends at once.
+    pub fn start(broker: &Broker) -> Result<Self> {
+        let data = tempfile::tempdir()?;
+        let ports: Vec<u16> = (0..4).map(|_| free_ports()).collect::<Result<_>>()?;
+        let url = |index: usize| format!("http://127.0.0.1:{}/", ports[index]);
+        let leaves = format!("[\"{}\", \"{}\"]", url(0), url(1));
+        let kafka = format!("[kafka]\nbrokers = \"{}\"\nprefix = \"test\"\n", broker.address());
+        let write = |name: &str, text: String| -> Result<PathBuf> {
+            let path = data.path().join(name);
+            fs::write(&path, text).context("a configuration cannot be written")?;
+            Ok(path)
+        };
+        let listen = |index: usize| format!("listen = \"127.0.0.1:{}\"\n", ports[index]);
+        let folder = |name: &str| data.path().join(name).display().to_string();
+        let catalog = format!("catalog = \"{}\"\n", url(3));
+        let aggregator = format!(
+            "http = \"127.0.0.1:0\"\n{}data = \"{}\"\nleaves = {leaves}\ntailer = \"{}\"\n",
+            listen(3),
+            folder("aggregator"),
+            url(2),
+        );
+        let config = write("aggregator.toml", aggregator)?;
+        let server = Server::of(command("basalt-aggregator", &config)?)?;
+        let mut others = Vec::new();
+        for leaf in 0..2 {
+            let store = folder(&format!("store-{leaf}"));
+            let address = url(leaf);
+            let text = format!(
+                "{}address = \"{address}\"\nleaves = {leaves}\n{catalog}store = \"{store}\"\n{kafka}",
+                listen(leaf)
+            );
+            others.push(Role::start("basalt-leaf", write(&format!("leaf-{leaf}.toml"), text)?)?);
+        }
+        let tailer = write("tailer.toml", format!("{}{catalog}{kafka}", listen(2)))?;
+        others.push(Role::start("basalt-tailer", tailer)?);
+        Ok(Self { server, others, _data: data })
+    }
+
+    /// Kills a leaf (0, 1) or the tailer (2) with SIGKILL and starts it again.
+    ///
+    /// # Errors
+    /// It cannot be signalled, or does not start.
+    pub fn kill_and_restart(&mut self, index: usize) -> Result<()> {
+        let role = &mut self.others[index];
+        role.kill()?;
+        *role = Role::start(role.program, role.config.clone())?;
+        Ok(())
+    }
+}
