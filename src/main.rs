@@ -2,6 +2,7 @@
 
 mod client;
 mod generate;
+mod produce;
 mod sql;
 mod start;
 mod stream;

@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 use basalt_aggregator::aggregator::{Aggregator, ServiceConfig};
-use basalt_aggregator::leaves::{LeafNode, Leaves};
+use basalt_common::leaves::{LeafNode, Leaves};
 use basalt_aggregator::metrics::Metrics;
 use basalt_aggregator::query::{Queries, QueryConfig};
 use basalt_aggregator::session::Sessions;
@@ -127,15 +127,16 @@ impl Node {
         let followers = tokio::spawn(pipeline.run(ready));
         caught_up.await.context("the leaf ended while it read its log")?;
         let config = TailerConfig { parallelism, ..TailerConfig::default() };
-        let tailer = Tailer::new(Arc::clone(&catalog), Arc::clone(&log), Arc::clone(&clock), seed()?, config);
         let here = Url::parse("http://in-this-process")?;
+        let leaves = Leaves::new(vec![LeafNode { url: here.clone(), calls: Arc::clone(&shards) as _ }]);
+        let (known, way, time) = (Arc::clone(&catalog), Arc::clone(&log), Arc::clone(&clock));
+        let tailer = Arc::new(Tailer::new(known, way, leaves.clone(), time, seed()?, config));
         let scan = ScanContext {
             local: Some(LocalLeaf { node: here.clone(), shards: Arc::clone(&shards) as _ }),
             channels: Channels::default(),
         };
-        let leaves: Arc<[Url]> = Arc::from([here.clone()]);
-        let sessions = Sessions { leaves, scan: Arc::new(scan), runtime: Arc::default(), parallelism };
-        let leaves = Leaves::new(vec![LeafNode { url: here, calls: Arc::clone(&shards) as _ }]);
+        let sessions =
+            Sessions { leaves: Arc::from([here]), scan: Arc::new(scan), runtime: Arc::default(), parallelism };
         let template = sessions.session()?.state();
         let query = QueryConfig { query_memory_bytes_max: arguments.query_memory_bytes_max, ..QueryConfig::default() };
         let queries = Queries::new(Arc::clone(&catalog), leaves.clone(), Arc::clone(&clock), template, seed()?, query);
@@ -145,9 +146,9 @@ impl Node {
             anonymous_from_anywhere: arguments.allow_anonymous,
             ..ServiceConfig::default()
         };
-        let writes = Arc::new(tailer);
+        let (writes, sources) = (Arc::clone(&tailer) as _, tailer as _);
         let metrics = Metrics::default();
-        let aggregator = Arc::new(Aggregator { catalog, writes, leaves, queries, clock, metrics, config });
+        let aggregator = Arc::new(Aggregator { catalog, writes, sources, leaves, queries, clock, metrics, config });
         Ok(Self { aggregator, followers, shards, log })
     }
 }

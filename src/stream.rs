@@ -1,7 +1,8 @@
 //! `basalt generate`: an endless stream of operations, at a rate.
 //!
-//! In: a seed. Out: requests to a server, each of operations of one kind. The operations of one document keep the order of
-//! the stream: a window of operations names each document once, and the next is sent when it is done.
+//! In: a seed. Out: requests to a server, each of operations of one kind, or records of a Kafka topic. The operations of one
+//! document keep the order of the stream: a window of operations names each document once, and the next is sent when it is
+//! done.
 
 use std::collections::HashSet;
 use std::io::Write;
@@ -14,6 +15,7 @@ use reqwest::Method;
 
 use crate::client::{Client, DEFAULT_URL};
 use crate::generate::{Operation, Stream};
+use crate::produce::TopicSender;
 
 /// What `basalt generate` is told.
 #[derive(Args)]
@@ -24,6 +26,12 @@ pub(crate) struct GenerateArguments {
     /// The server.
     #[arg(long, default_value = DEFAULT_URL)]
     url: String,
+    /// Kafka brokers, `host:port` with commas between: the stream goes into a topic then, not to the server.
+    #[arg(long, requires = "topic", conflicts_with_all = ["url", "into", "print"])]
+    brokers: Option<String>,
+    /// The topic, which must be there.
+    #[arg(long, requires = "brokers")]
+    topic: Option<String>,
     /// Operations a second; 0 for as many as the server takes.
     #[arg(long, default_value_t = 1000)]
     rate: u64,
@@ -72,7 +80,11 @@ pub(crate) async fn generate(arguments: GenerateArguments) -> Result<()> {
     if arguments.print {
         return print(operations);
     }
-    let mut sender = Sender { client, path, sent: 0, bytes: 0, failed: 0 };
+    let topic = match (&arguments.brokers, &arguments.topic) {
+        (Some(brokers), Some(topic)) => Some(TopicSender::new(brokers, topic)?),
+        _ => None,
+    };
+    let mut sender = Sender { client, path, topic, sent: 0, bytes: 0, failed: 0 };
     let (mut next, mut shown, mut shown_at) = (operations.next(), 0, Duration::ZERO);
     while next.is_some() {
         let due = due(&arguments, clock.monotonic(), sender.sent).await;
@@ -86,6 +98,9 @@ pub(crate) async fn generate(arguments: GenerateArguments) -> Result<()> {
             next = operations.next();
         }
         sender.send(&window).await?;
+        if let Some(topic) = sender.topic.as_ref().filter(|_| next.is_none()) {
+            sender.failed = topic.finish()?;
+        }
         let now = clock.monotonic();
         if now - shown_at >= SHOWN_EVERY || next.is_none() {
             let rate = (sender.sent - shown) as f64 / (now - shown_at).as_secs_f64();
@@ -138,6 +153,8 @@ fn kind(operation: &Operation) -> Kind {
 struct Sender {
     client: Client,
     path: String,
+    /// Where the stream goes instead of to the server.
+    topic: Option<TopicSender>,
     sent: u64,
     bytes: u64,
     failed: u64,
@@ -145,6 +162,11 @@ struct Sender {
 
 impl Sender {
     async fn send(&mut self, window: &[Operation]) -> Result<()> {
+        if let Some(topic) = &self.topic {
+            self.bytes += topic.send(window).await?;
+            self.sent += window.len() as u64;
+            return Ok(());
+        }
         for wanted in [Kind::Upsert, Kind::Patch, Kind::Delete] {
             let run: Vec<&Operation> = window.iter().filter(|operation| kind(operation) == wanted).collect();
             if run.is_empty() {

@@ -3,13 +3,13 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use basalt_common::calls::Writes;
+use basalt_common::calls::{Sources, Writes};
 use basalt_common::catalog::{Catalog, CatalogError, Collection, Command, Refusal};
 use basalt_common::clock::Clock;
 use basalt_common::failure::{Failure, FailureKind};
 use basalt_common::fence::Fence;
+use basalt_common::leaves::Leaves;
 
-use crate::leaves::Leaves;
 use crate::metrics::Metrics;
 use crate::query::Queries;
 use crate::sql::nearest;
@@ -47,6 +47,8 @@ pub struct Aggregator {
     pub catalog: Arc<dyn Catalog>,
     /// Where writes go.
     pub writes: Arc<dyn Writes>,
+    /// Who knows how sources are.
+    pub sources: Arc<dyn Sources>,
     /// Where documents are.
     pub leaves: Leaves,
     /// The queries.
@@ -100,6 +102,7 @@ impl Aggregator {
             description: String::new(),
             owner: String::new(),
             shards: self.config.shards,
+            key: None,
         };
         match self.propose(command).await {
             Ok(()) => {}
@@ -118,10 +121,12 @@ impl Aggregator {
         let refused = |refusal: Refusal| {
             let kind = match refusal {
                 Refusal::Exists { .. } => FailureKind::Conflict,
-                Refusal::NoWorkspace(_) | Refusal::NoCollection => FailureKind::NotFound,
-                Refusal::Name(_) | Refusal::Shards { .. } | Refusal::TooManyFields { .. } => {
-                    FailureKind::InvalidRequest
-                }
+                Refusal::NoWorkspace(_) | Refusal::NoCollection | Refusal::NoSource => FailureKind::NotFound,
+                Refusal::Name(_)
+                | Refusal::Key(_)
+                | Refusal::Shards { .. }
+                | Refusal::TooManySources(_)
+                | Refusal::TooManyFields { .. } => FailureKind::InvalidRequest,
             };
             Failure::new(kind, refusal.to_string())
         };

@@ -16,8 +16,6 @@ pub mod sql;
 
 pub mod failures;
 
-pub mod leaves;
-
 pub mod collection;
 
 pub mod tables;

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use anyhow::{Context, Result};
 use async_trait::async_trait;
 use basalt_aggregator::aggregator::{Aggregator, ServiceConfig};
-use basalt_aggregator::leaves::{LeafNode, Leaves};
+use basalt_common::leaves::{LeafNode, Leaves};
 use basalt_aggregator::metrics::Metrics;
 use basalt_aggregator::query::{Queries, QueryConfig};
 use basalt_aggregator::session::Sessions;
@@ -99,12 +99,14 @@ async fn run(settings: Settings) -> Result<()> {
     };
     let node =
         |url: Url| LeafNode { url: url.clone(), calls: Arc::new(RemoteLeaf { node: url, channels: channels.clone() }) };
+    let tailer = Arc::new(RemoteTailer { node: settings.tailer.0, channels: channels.clone() });
     let leaves = Leaves::new(urls.into_iter().map(node).collect());
     let (template, query) = (sessions.session()?.state(), QueryConfig::default());
     let queries = Queries::new(Arc::clone(&catalog), leaves.clone(), Arc::clone(&clock), template, seed()?, query);
     let aggregator = Aggregator {
         catalog,
-        writes: Arc::new(RemoteTailer { node: settings.tailer.0, channels }),
+        writes: Arc::clone(&tailer) as _,
+        sources: tailer,
         leaves,
         queries,
         clock,

@@ -33,7 +33,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::dynamic::{DocumentPlanner, Warnings};
 use crate::failures::from_datafusion;
-use crate::leaves::Leaves;
+use basalt_common::leaves::Leaves;
 use crate::sql::{self, Parameters, nearest};
 use crate::tables::{Tables, Workspaces};
 

@@ -19,7 +19,7 @@ use datafusion::catalog::{CatalogProvider, SchemaProvider, TableProvider};
 use datafusion::common::{DataFusionError, Result};
 
 use crate::collection::Collection;
-use crate::leaves::Leaves;
+use basalt_common::leaves::Leaves;
 
 /// What a query's tables are made of.
 #[derive(Debug)]

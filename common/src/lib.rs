@@ -46,6 +46,8 @@ pub mod fence;
 
 pub mod calls;
 
+pub mod leaves;
+
 pub mod wire;
 
 pub mod remote;

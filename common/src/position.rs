@@ -40,3 +40,12 @@ pub struct SourceRange {
     /// The last offset covered, itself included.
     pub last: u64,
 }
+
+/// How far a shard is in one source partition.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SourceProgress {
+    /// The highest epoch claimed.
+    pub epoch: Epoch,
+    /// The highest offset applied, if there is one.
+    pub offset: Option<u64>,
+}

@@ -19,7 +19,7 @@ use basalt_common::wire::Channels;
 use basalt_leaf::counters::Counters;
 use basalt_leaf::flush::FlushConfig;
 use basalt_leaf::pipeline::Pipeline;
-use basalt_leaf::policy::MergePolicy;
+use basalt_leaf::policy::{FlushPolicy, MergePolicy};
 use basalt_leaf::serve::LeafQueries;
 use basalt_leaf::shards::Shards;
 use basalt_leaf::store::open_directory;
@@ -59,8 +59,22 @@ struct LeafConfig {
     catalog: NodeAddress,
     /// The folder for segments and manifests.
     store: PathBuf,
+    /// How many bytes of the log a shard applies before they are flushed: what a restart reads again at most.
+    #[serde(default = "flush_bytes")]
+    flush_bytes: u64,
+    /// How long an applied batch waits to be flushed, in milliseconds.
+    #[serde(default = "flush_interval_ms")]
+    flush_interval_ms: u64,
     /// The shard log.
     kafka: KafkaSettings,
+}
+
+fn flush_bytes() -> u64 {
+    FlushPolicy::default().flush_bytes
+}
+
+fn flush_interval_ms() -> u64 {
+    FlushPolicy::default().flush_interval.as_millis() as u64
 }
 
 fn main() -> Result<()> {
@@ -81,13 +95,17 @@ async fn run(config: LeafConfig) -> Result<()> {
     let own = address.to_string();
     let owns = Arc::new(move |shard| owner(shard, &names).is_some_and(|index| names[index] == own));
     let shards = Arc::new(Shards::new(Arc::clone(&catalog), owns, Arc::clone(&clock), Arc::clone(&counters)));
+    let policy = FlushPolicy {
+        flush_bytes: config.flush_bytes,
+        flush_interval: Duration::from_millis(config.flush_interval_ms),
+    };
     let pipeline = Pipeline {
         catalog,
         log,
         store: open_directory(&config.store)?,
         shards: Arc::clone(&shards),
         policy: MergePolicy::default(),
-        flush: FlushConfig::default(),
+        flush: FlushConfig { policy, ..FlushConfig::default() },
         clock,
     };
     // Whoever asks a shard that is not there yet waits for it; nobody waits for all of them.

@@ -11,7 +11,7 @@ use basalt_common::batch::Batch;
 use basalt_common::calls::{FieldCount, Outcomes, ShardStatus};
 use basalt_common::failure::{Failure, FailureKind};
 use basalt_common::id::ShardId;
-use basalt_common::position::LogPosition;
+use basalt_common::position::{LogPosition, SourcePartition, SourceProgress};
 use basalt_common::schema::Schema;
 use basalt_common::value::{FieldPath, Value};
 use tokio::sync::watch;
@@ -270,6 +270,15 @@ impl Served {
             None => replica.shard().document(id, schema),
             Some(fields) => replica.shard().fields(id, fields, schema),
         }
+    }
+
+    /// How far it is in a source's partition. Blocks while a batch is applied.
+    ///
+    /// # Panics
+    /// The shard has not begun.
+    pub fn source_progress(&self, partition: SourcePartition) -> Option<SourceProgress> {
+        let replica = self.state().replica.lock().unwrap_or_else(PoisonError::into_inner);
+        replica.sources().progress().get(&partition).copied()
     }
 
     /// How the shard is; with `fields`, how often each occurs (deleted documents that no merge has dropped are counted in

@@ -15,7 +15,7 @@ use basalt_common::catalog::Catalog;
 use basalt_common::clock::Clock;
 use basalt_common::failure::{Failure, FailureKind};
 use basalt_common::id::{CollectionId, ShardId};
-use basalt_common::position::LogPosition;
+use basalt_common::position::{LogPosition, SourcePartition, SourceProgress};
 use basalt_common::scan::{ShardReader, ShardScan};
 use basalt_common::schema::Schema;
 use basalt_common::value::json_write::{JsonStyle, write_json};
@@ -244,6 +244,19 @@ impl LeafCalls for Shards {
 
     async fn wait_for(&self, shard: ShardId, position: LogPosition, patience: Duration) -> Result<(), Failure> {
         self.served(shard).await?.wait_for(Some(position), patience).await
+    }
+
+    async fn source_progress(
+        &self,
+        shard: ShardId,
+        partition: SourcePartition,
+        after: LogPosition,
+        patience: Duration,
+    ) -> Result<Option<SourceProgress>, Failure> {
+        let served = self.served(shard).await?;
+        served.wait_for(Some(after), patience).await?;
+        let read = tokio::task::spawn_blocking(move || served.source_progress(partition)).await;
+        read.map_err(|error| Failure::new(FailureKind::Internal, format!("the offsets could not be read: {error}")))
     }
 
     async fn status(&self, shard: ShardId, fields: bool) -> Result<ShardStatus, Failure> {

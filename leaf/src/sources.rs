@@ -15,17 +15,7 @@
 
 use std::collections::BTreeMap;
 
-use basalt_common::id::Epoch;
-use basalt_common::position::{SourcePartition, SourceRange};
-
-/// How far a shard is in one source partition.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct SourceProgress {
-    /// The highest epoch claimed.
-    pub epoch: Epoch,
-    /// The highest offset applied, if there is one.
-    pub offset: Option<u64>,
-}
+use basalt_common::position::{SourcePartition, SourceProgress, SourceRange};
 
 /// What a batch is by its ranges.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -105,10 +95,10 @@ impl Sources {
 
 #[cfg(test)]
 mod tests {
-    use basalt_common::id::SourceId;
+    use basalt_common::id::{Epoch, SourceId};
     use proptest::prelude::*;
 
-    use super::{Epoch, SourcePartition, SourceRange, Sources, Verdict};
+    use super::{SourcePartition, SourceRange, Sources, Verdict};
 
     const PARTITION: SourcePartition = SourcePartition { source: SourceId(1), incarnation: 7, partition: 0 };
 

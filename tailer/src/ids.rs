@@ -1,14 +1,16 @@
 //! `_id`s for documents that come without one.
 //!
-//! In: the time, or a request's key and an item's number. Out: UUIDs as text: of version 7 (time first, so that they are in
-//! the order in which they were made, about), or of version 8 and the same again for the same item of the same request.
+//! In: the time, or a request's key and an item's number, or a position in a source. Out: UUIDs as text: of version 7 (time
+//! first, so that they are in the order in which they were made, about), or of version 8 and the same again for the same item
+//! of the same request, or the same position.
 
 use std::sync::{Mutex, PoisonError};
 
 use basalt_common::batch::RequestKey;
+use basalt_common::position::SourcePartition;
 use basalt_common::random::SeededRandom;
 use uuid::{Builder, Uuid};
-use xxhash_rust::xxh3::{xxh3_64_with_seed, xxh3_128_with_seed};
+use xxhash_rust::xxh3::{xxh3_64_with_seed, xxh3_128, xxh3_128_with_seed};
 
 /// Makes `_id`s.
 #[derive(Debug)]
@@ -38,6 +40,17 @@ impl IdMaker {
         let seed = xxh3_64_with_seed(&index.to_le_bytes(), key.body_hash);
         let hash = xxh3_128_with_seed(key.key.as_bytes(), seed);
         text(Builder::from_custom_bytes(hash.to_le_bytes()).into_uuid())
+    }
+
+    /// The `_id` of a record of a source: the same whenever it is read.
+    pub fn of_position(&self, partition: SourcePartition, offset: u64) -> String {
+        let SourcePartition { source, incarnation, partition } = partition;
+        let mut position = [0; 32];
+        position[..16].copy_from_slice(&incarnation.to_le_bytes());
+        position[16..20].copy_from_slice(&source.0.to_le_bytes());
+        position[20..24].copy_from_slice(&partition.to_le_bytes());
+        position[24..].copy_from_slice(&offset.to_le_bytes());
+        text(Builder::from_custom_bytes(xxh3_128(&position).to_le_bytes()).into_uuid())
     }
 }
 

@@ -1,7 +1,7 @@
-//! Operations out of a request's body.
+//! Operations out of requests' bodies and records.
 //!
-//! In: a body as the client sent it. Out: operations on documents, and for each item that is none, why, and where in the
-//! body. Owns what is accepted as an `_id`, and the shapes of patches and deletes.
+//! In: a body as the client sent it, or a record of a source. Out: operations on documents, and for each item that is none,
+//! why, and where in the body. Owns what is accepted as an `_id`, and the shapes of patches and deletes.
 
 use basalt_common::calls::{BodyFormat, ItemError, WriteKind};
 use basalt_common::failure::{Failure, FailureKind};
@@ -10,7 +10,9 @@ use basalt_common::value::json::{
     JsonError, JsonErrorKind, JsonLimits, ndjson_lines, parse_array_of_documents, parse_document,
 };
 use basalt_common::value::json_write::{JsonStyle, write_json};
-use basalt_common::value::{Object, Tagged, Value};
+use basalt_common::value::{FieldPath, Object, Tagged, Value};
+
+use crate::kafka::Record;
 
 /// The longest `_id`.
 pub const ID_BYTES_MAX: usize = 1024;
@@ -52,9 +54,10 @@ pub struct Items {
 }
 
 impl Items {
-    fn add(&mut self, index: u64, read: Result<Item, Fault>) {
+    /// Adds an item of the number `index`, or why it is none.
+    pub fn add(&mut self, index: u64, read: Result<Item, Fault>) {
         match read {
-            Ok(item) => self.items.push(item),
+            Ok(item) => self.items.push(Item { index, ..item }),
             Err(Fault { id, byte_offset, message }) => {
                 self.errors.push(ItemError { index, byte_offset, id, message });
             }
@@ -63,7 +66,8 @@ impl Items {
 }
 
 /// Why an item is none.
-struct Fault {
+#[derive(Debug)]
+pub struct Fault {
     id: Option<String>,
     byte_offset: Option<u64>,
     message: String,
@@ -79,20 +83,26 @@ impl Fault {
 ///
 /// # Errors
 /// The body as a whole cannot be read: a malformed array, for instance. Lines of NDJSON are read one by one.
-pub fn read_items(kind: WriteKind, format: BodyFormat, body: &[u8], limits: &JsonLimits) -> Result<Items, Failure> {
+pub fn read_items(
+    kind: WriteKind,
+    format: BodyFormat,
+    body: &[u8],
+    key: Option<&FieldPath>,
+    limits: &JsonLimits,
+) -> Result<Items, Failure> {
     let mut items = Items::default();
     match (kind, format) {
         (WriteKind::Delete, _) => read_deletes(body, limits, &mut items)?,
         (_, BodyFormat::Json) => {
             let values = parse_array_of_documents(body, limits).map_err(|error| body_failure(&error))?;
             for (index, value) in values.into_iter().enumerate() {
-                items.add(index as u64, item(kind, index as u64, value));
+                items.add(index as u64, item(kind, value, key));
             }
         }
         (_, BodyFormat::Ndjson) => {
             for (index, line) in ndjson_lines(body).enumerate() {
                 let read = match parse_document(line.bytes, limits) {
-                    Ok(value) => item(kind, index as u64, value),
+                    Ok(value) => item(kind, value, key),
                     Err(error) => {
                         let byte_offset = Some((line.byte_offset + error.byte_offset) as u64);
                         let message = format!("line {}, column {}: {}", line.number, error.column, error.kind);
@@ -115,19 +125,80 @@ fn body_failure(error: &JsonError) -> Failure {
         .with_hint("nothing was accepted; mend the body, or send NDJSON, of which the other lines are taken")
 }
 
-fn item(kind: WriteKind, index: u64, value: Value) -> Result<Item, Fault> {
+fn item(kind: WriteKind, value: Value, key: Option<&FieldPath>) -> Result<Item, Fault> {
     let Value::Object(mut object) = value else {
         return Err(Fault::new(None, format!("a document is an object, not a {}", value.value_type().name())));
     };
     let id = object.remove("_id").map(|id| read_id(&id)).transpose().map_err(|message| Fault::new(None, message))?;
     match kind {
-        WriteKind::Upsert => Ok(Item { index, id, change: Change::Upsert(object) }),
+        WriteKind::Upsert => {
+            let id = match key {
+                Some(key) => Some(id_by_key(key, id, &object)?),
+                None => id,
+            };
+            Ok(Item { index: 0, id, change: Change::Upsert(object) })
+        }
         _ => {
             let Some(id) = id else { return Err(Fault::new(None, "a patch names the document: \"_id\" is missing")) };
             let change = read_patch(object).map_err(|message| Fault::new(Some(id.clone()), message))?;
-            Ok(Item { index, id: Some(id), change })
+            Ok(Item { index: 0, id: Some(id), change })
         }
     }
+}
+
+/// The `_id` of a document in a collection that makes it of a field.
+fn id_by_key(key: &FieldPath, given: Option<String>, document: &Object) -> Result<String, Fault> {
+    let mut found = None;
+    let mut object = Some(document);
+    for name in key.keys() {
+        found = object.and_then(|object| object.get(name));
+        object = match found {
+            Some(Value::Object(object)) => Some(object),
+            _ => None,
+        };
+    }
+    let Some(found) = found else {
+        return Err(Fault::new(given, format!("the collection's key is {key}, and the document has no such field")));
+    };
+    let id = read_id(found).map_err(|message| Fault::new(given.clone(), format!("the key {key}: {message}")))?;
+    match given {
+        Some(given) if given != id => {
+            let message = format!("the _id is {given:?}, and by the collection's key {key} it is {id:?}");
+            Err(Fault::new(Some(given), message))
+        }
+        _ => Ok(id),
+    }
+}
+
+/// Reads a record of a source: an upsert of the document that its value is, unless it says something else. A `patch` has the
+/// shape that it has in a request; a `delete`, or a record without a value, deletes what its key names.
+///
+/// # Errors
+/// It is none of these.
+pub fn read_record(record: &Record, key: Option<&FieldPath>, limits: &JsonLimits) -> Result<Item, Fault> {
+    let kind = match (record.operation.as_deref(), &record.value) {
+        (Some("delete") | None, None) => WriteKind::Delete,
+        (None | Some("upsert"), _) => WriteKind::Upsert,
+        (Some("patch"), _) => WriteKind::Patch,
+        (Some("delete"), _) => WriteKind::Delete,
+        (Some(other), _) => {
+            let message = format!("{other:?} is no operation; there are upsert, patch and delete");
+            return Err(Fault::new(None, message));
+        }
+    };
+    if kind == WriteKind::Delete {
+        let named = record.key.as_deref().and_then(|key| std::str::from_utf8(key).ok());
+        let named = named.ok_or_else(|| Fault::new(None, "a delete names the document by its key, a text"))?;
+        let id = read_id(&Value::String(named.into())).map_err(|message| Fault::new(None, message))?;
+        return Ok(Item { index: 0, id: Some(id), change: Change::Delete });
+    }
+    let Some(value) = &record.value else { return Err(Fault::new(None, "the record has no value")) };
+    let value = parse_document(value, limits).map_err(|error| Fault {
+        id: None,
+        byte_offset: Some(error.byte_offset as u64),
+        message: format!("{error}, at byte {} of the value", error.byte_offset),
+    })?;
+    item(kind, value, key)
 }
 
 fn read_patch(mut object: Object) -> Result<Change, String> {
@@ -160,7 +231,7 @@ fn read_deletes(body: &[u8], limits: &JsonLimits, items: &mut Items) -> Result<(
     for (index, id) in ids.iter().enumerate() {
         let index = index as u64;
         let read = read_id(id).map_err(|message| Fault::new(None, message));
-        items.add(index, read.map(|id| Item { index, id: Some(id), change: Change::Delete }));
+        items.add(index, read.map(|id| Item { index: 0, id: Some(id), change: Change::Delete }));
     }
     Ok(())
 }
@@ -188,7 +259,7 @@ fn number_text(number: &Value) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::{BodyFormat, Items, JsonLimits, WriteKind, read_items};
+    use super::{BodyFormat, Items, JsonLimits, Record, WriteKind, read_items, read_record};
 
     fn shown(items: &Items) -> (Vec<String>, Vec<String>) {
         let good = items.items.iter().map(|item| format!("{} {:?}", item.index, item.id)).collect();
@@ -197,7 +268,7 @@ mod tests {
     }
 
     fn read(kind: WriteKind, format: BodyFormat, body: &str) -> Result<Items, String> {
-        read_items(kind, format, body.as_bytes(), &JsonLimits::default()).map_err(|failure| failure.message)
+        read_items(kind, format, body.as_bytes(), None, &JsonLimits::default()).map_err(|failure| failure.message)
     }
 
     #[track_caller]
@@ -221,6 +292,56 @@ mod tests {
                 "7 None a document is an object, not a int",
             ],
         );
+    }
+
+    #[test]
+    fn keys_make_ids() {
+        let key = "a.b".parse().expect("it is a path");
+        let body = br#"[{"a": {"b": "x"}}, {"a": {"b": 7}, "_id": 7}, {"a": {"b": "x"}, "_id": "y"}, {"a": 1}, {"a": {"b": {}}}]"#;
+        let items = read_items(WriteKind::Upsert, BodyFormat::Json, body, Some(&key), &JsonLimits::default());
+        let (good, bad) = shown(&items.expect("the body can be read"));
+        assert_eq!(good, [r#"0 Some("x")"#, r#"1 Some("7")"#]);
+        let expected = [
+            r#"2 None the _id is "y", and by the collection's key a.b it is "x""#,
+            "3 None the collection's key is a.b, and the document has no such field",
+            "4 None the key a.b: an _id is a string or a number, not a object",
+        ];
+        assert_eq!(bad, expected);
+    }
+
+    #[test]
+    fn records_say_what_they_do() {
+        let record = |operation: Option<&str>, key: Option<&[u8]>, value: Option<&str>| Record {
+            operation: operation.map(Into::into),
+            key: key.map(Into::into),
+            value: value.map(Into::into),
+            ..Record::default()
+        };
+        let records = [
+            record(None, Some(b"k"), Some(r#"{"_id": "a"}"#)),
+            record(None, None, Some(r#"{"b": 1}"#)),
+            record(Some("patch"), None, Some(r#"{"_id": "a", "merge": {"x": 1}}"#)),
+            record(None, Some(b"k"), None),
+            record(Some("delete"), Some(b"k"), Some("whatever")),
+            record(Some("upsert"), None, None),
+            record(None, Some(b"\xff"), None),
+            record(Some("increment"), None, None),
+            record(None, None, Some("{\"b\": tru}")),
+        ];
+        let mut items = Items::default();
+        let limits = JsonLimits::default();
+        for (offset, record) in records.iter().enumerate() {
+            items.add(offset as u64, read_record(record, None, &limits));
+        }
+        let (good, bad) = shown(&items);
+        assert_eq!(good, [r#"0 Some("a")"#, "1 None", r#"2 Some("a")"#, r#"3 Some("k")"#, r#"4 Some("k")"#]);
+        let expected = [
+            "5 None the record has no value",
+            "6 None a delete names the document by its key, a text",
+            r#"7 None "increment" is no operation; there are upsert, patch and delete"#,
+            "8 Some(6) expected `true`, `false` or `null` (line 1, column 7), at byte 6 of the value",
+        ];
+        assert_eq!(bad, expected);
     }
 
     #[test]

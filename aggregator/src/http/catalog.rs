@@ -61,6 +61,7 @@ struct CreateCollection {
     #[serde(default)]
     owner: String,
     shards: Option<u16>,
+    key: Option<String>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -77,6 +78,8 @@ pub(super) struct CollectionBody {
     description: String,
     owner: String,
     shards: u16,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    key: Option<String>,
     documents: u64,
     bytes: u64,
     segments: u64,
@@ -126,6 +129,7 @@ pub(super) async fn create_collection(
         description: asked.description,
         owner: asked.owner,
         shards: asked.shards.unwrap_or(aggregator.config.shards),
+        key: asked.key,
     };
     aggregator.propose(command).await?;
     let collection = aggregator.collection(&workspace, &asked.name)?;
@@ -185,6 +189,7 @@ fn body_of(collection: &Collection, shards: &[ShardStatus], fields: bool) -> Col
         description: collection.description.clone(),
         owner: collection.owner.clone(),
         shards: collection.shards,
+        key: collection.key.as_ref().map(ToString::to_string),
         documents: sum(|shard| shard.documents),
         bytes: sum(|shard| shard.bytes),
         segments: sum(|shard| shard.segments),

@@ -5,6 +5,7 @@
 //!
 //! ```text
 //! /v1/workspaces/{w}/collections/{c}/documents ──▶ documents ──▶ tailer, leaves
+//! /v1/workspaces/{w}/collections/{c}/sources   ──▶ sources   ──▶ catalog, tailer
 //! /v1/query                                    ──▶ query     ──▶ leaves
 //! /v1/workspaces…                              ──▶ catalog
 //! /v1/health, /metrics, /v1/fences             ──▶ status
@@ -16,6 +17,7 @@ mod documents;
 mod query;
 mod reply;
 mod rows_body;
+mod sources;
 mod status;
 
 use std::future::Future;
@@ -60,6 +62,8 @@ pub async fn serve(
 fn router(aggregator: Arc<Aggregator>) -> Router {
     let collection = "/v1/workspaces/{workspace}/collections/{collection}";
     let documents = format!("{collection}/documents");
+    let sources = format!("{collection}/sources");
+    let source = format!("{sources}/{{source}}");
     Router::new()
         .route("/v1/query", post(query::query))
         .route("/v1/workspaces", get(catalog::workspaces).post(catalog::create_workspace))
@@ -70,7 +74,12 @@ fn router(aggregator: Arc<Aggregator>) -> Router {
         )
         .route(&documents, post(documents::upsert).patch(documents::patch).delete(documents::delete))
         .route(&format!("{documents}/_get"), post(documents::get))
+        .route(&sources, get(sources::sources).post(sources::create))
+        .route(&source, get(sources::source).delete(sources::delete))
+        .route(&format!("{source}/pause"), post(sources::pause))
+        .route(&format!("{source}/resume"), post(sources::resume))
         .route("/v1/fences/wait", post(status::wait_for_fence))
+        .route("/v1/cluster", get(status::cluster))
         .route("/v1/health/live", get(status::live))
         .route("/v1/health/ready", get(status::ready))
         .route("/metrics", get(status::metrics))

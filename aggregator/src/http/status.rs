@@ -46,6 +46,58 @@ pub(super) async fn ready(State(aggregator): Shared) -> Response {
     }
 }
 
+/// The nodes and shards.
+#[derive(Debug, Serialize)]
+pub(super) struct Cluster {
+    leaves: Vec<String>,
+    shards: Vec<ShardBody>,
+}
+
+/// A shard, and how far its leaf is.
+#[derive(Debug, Default, Serialize)]
+struct ShardBody {
+    collection: String,
+    shard: u16,
+    leaf: String,
+    documents: u64,
+    segments: u64,
+    bytes: u64,
+    /// The next position to be applied, the least that is only in the log, and the log's end when it was last seen.
+    applied: u64,
+    flushed: u64,
+    log_end: u64,
+    /// Why the last flush failed, or the leaf does not answer.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    failure: Option<String>,
+}
+
+pub(super) async fn cluster(State(aggregator): Shared) -> Result<Json<Cluster>, Refused> {
+    let state = aggregator.catalog.state();
+    let mut shards = Vec::new();
+    for collection in state.collections() {
+        for shard in collection.shard_ids() {
+            let leaf = aggregator.leaves.owner(shard)?;
+            let (name, url) = (collection.full_name(), leaf.url.to_string());
+            let place = ShardBody { collection: name, shard: shard.shard, leaf: url, ..ShardBody::default() };
+            shards.push(match leaf.calls.status(shard, false).await {
+                Ok(status) => ShardBody {
+                    documents: status.documents,
+                    segments: status.segments,
+                    bytes: status.bytes,
+                    applied: status.applied,
+                    flushed: status.flushed,
+                    log_end: status.log_end,
+                    failure: status.flush_failure,
+                    ..place
+                },
+                Err(failure) => ShardBody { failure: Some(failure.to_string()), ..place },
+            });
+        }
+    }
+    let leaves = aggregator.leaves.all().iter().map(|leaf| leaf.url.to_string()).collect();
+    Ok(Json(Cluster { leaves, shards }))
+}
+
 /// Batches that a shard may be behind and still be ready: what a busy leaf has in hand.
 const LAG_MAX: u64 = 1024;
 

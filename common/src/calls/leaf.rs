@@ -1,4 +1,4 @@
-//! What an aggregator asks of a leaf beside running plans.
+//! What is asked of a leaf beside running plans.
 
 use std::fmt;
 use std::time::Duration;
@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::failure::Failure;
 use crate::id::ShardId;
-use crate::position::LogPosition;
+use crate::position::{LogPosition, SourcePartition, SourceProgress};
 use crate::value::FieldPath;
 
 /// A query's number, by which its leaves know that scans belong together.
@@ -131,6 +131,18 @@ pub trait LeafCalls: fmt::Debug + Send + Sync + 'static {
     /// # Errors
     /// The shard is not here, or did not come to the position in time.
     async fn wait_for(&self, shard: ShardId, position: LogPosition, patience: Duration) -> Result<(), Failure>;
+
+    /// How far a shard is in a source's partition, once it has applied the batch at a position; none if it has nothing of it.
+    ///
+    /// # Errors
+    /// The shard is not here, or did not come to the position in time.
+    async fn source_progress(
+        &self,
+        shard: ShardId,
+        partition: SourcePartition,
+        after: LogPosition,
+        patience: Duration,
+    ) -> Result<Option<SourceProgress>, Failure>;
 
     /// How a shard is; with `fields`, how often each field occurs.
     ///

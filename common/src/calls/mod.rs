@@ -5,12 +5,15 @@
 //! Data never passes here from tailer to leaf: that is the log's.
 //!
 //! ```text
-//! aggregator ──WriteRequest──▶ tailer      (Writes: a body as the client sent it → the shard log)
+//! aggregator ──WriteRequest──▶ tailer      (Writes: a body as the client sent it → the shard log; Sources: how they are)
 //!            ──keys, positions──▶ leaf     (LeafCalls: documents, outcomes, what a query left behind)
+//! tailer     ──positions────────▶ leaf     (LeafCalls: how far a shard is in a source)
 //! ```
 
 mod leaf;
+mod source;
 mod write;
 
 pub use leaf::{DocumentsRequest, FieldCount, LeafCalls, OutcomeCounts, Outcomes, QueryId, ShardStatus};
+pub use source::{SourceError, SourceState, SourceStatus, Sources};
 pub use write::{BodyFormat, ItemError, ShardWrite, WriteKind, WriteReply, WriteRequest, Writes};

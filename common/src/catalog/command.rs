@@ -9,9 +9,10 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
-use super::{CatalogState, Collection, Workspace, check_name};
-use crate::id::CollectionId;
+use super::{Beginning, CatalogState, Claim, Collection, Source, SourceSettings, Workspace, check_name};
+use crate::id::{CollectionId, Epoch, SourceId};
 use crate::schema::{FieldSeen, Schema};
+use crate::value::FieldPath;
 
 /// A change of the catalog.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -36,6 +37,9 @@ pub enum Command {
         owner: String,
         /// Into how many shards it is divided.
         shards: u16,
+        /// The path of the field that a document's `_id` is made of.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        key: Option<String>,
     },
     /// Changes what is said about a collection.
     DescribeCollection {
@@ -60,6 +64,43 @@ pub enum Command {
         /// The most fields that the collection may have then.
         fields_max: u32,
     },
+    /// Makes a source of a collection.
+    CreateSource {
+        /// The collection.
+        collection: u32,
+        /// Its name there.
+        name: String,
+        /// What is read.
+        settings: SourceSettings,
+    },
+    /// Lets a source rest, or go on.
+    PauseSource {
+        /// The source.
+        id: u32,
+        /// Whether it rests.
+        paused: bool,
+    },
+    /// Removes a source; what came from it stays.
+    DropSource {
+        /// The source.
+        id: u32,
+    },
+    /// Makes a tailer the one that reads a source.
+    ClaimSource {
+        /// The source.
+        id: u32,
+        /// The tailer's number.
+        claimant: u64,
+    },
+    /// Says where reading of a source begins. The first word counts for a life of the source.
+    BeginSource {
+        /// The source.
+        id: u32,
+        /// Which life of it: 32 hexadecimal digits.
+        incarnation: String,
+        /// The first offset of partitions 0, 1, 2, …
+        offsets: Vec<u64>,
+    },
 }
 
 /// Why the state does not allow a command.
@@ -82,6 +123,15 @@ pub enum Refusal {
     /// There is no such collection any more.
     #[error("the collection is not there any more")]
     NoCollection,
+    /// There is no such source any more.
+    #[error("the source is not there any more")]
+    NoSource,
+    /// Too many sources.
+    #[error("a collection has at most {0} sources")]
+    TooManySources(usize),
+    /// A key that is no path.
+    #[error("the key {0:?} is no path to a field; a path is name.name, with names in double quotes where they need it")]
+    Key(String),
     /// A number of shards that cannot be.
     #[error("a collection has 1 to {max} shards, not {asked}")]
     Shards {
@@ -100,6 +150,9 @@ pub enum Refusal {
     },
 }
 
+/// The most sources of a collection: each costs its tailer a client with its threads.
+const SOURCES_MAX: usize = 64;
+
 /// The most shards of a collection: each costs every node that plans a query some bytes, and its leaf a thread's attention.
 const SHARDS_MAX: u16 = 1024;
 
@@ -112,8 +165,12 @@ impl CatalogState {
         let mut next = self.clone();
         match command {
             Command::CreateWorkspace { name, description } => next.create_workspace(name, description)?,
-            Command::CreateCollection { workspace, name, description, owner, shards } => {
-                next.create_collection(workspace, name, description, owner, *shards)?;
+            Command::CreateCollection { workspace, name, description, owner, shards, key } => {
+                next.create_collection(workspace, name, *shards, |collection| {
+                    (collection.description, collection.owner) = (description.clone(), owner.clone());
+                    collection.key = key.as_deref().map(read_key).transpose()?;
+                    Ok(())
+                })?;
             }
             Command::DescribeCollection { id, description, owner } => {
                 let collection = next.collection_mut(*id)?;
@@ -122,6 +179,20 @@ impl CatalogState {
             }
             Command::DropCollection { id } => next.drop_collection(*id)?,
             Command::Register { id, fields, fields_max } => next.register(*id, fields, *fields_max)?,
+            Command::CreateSource { collection, name, settings } => next.create_source(*collection, name, settings)?,
+            Command::PauseSource { id, paused } => next.source_mut(*id)?.paused = *paused,
+            Command::DropSource { id } => drop(next.sources.remove(&SourceId(*id)).ok_or(Refusal::NoSource)?),
+            Command::ClaimSource { id, claimant } => {
+                let source = next.source_mut(*id)?;
+                let epoch = Epoch(source.claim.map_or(1, |claim| claim.epoch.0 + 1));
+                source.claim = Some(Claim { epoch, claimant: *claimant });
+            }
+            Command::BeginSource { id, incarnation, offsets } => {
+                let source = next.source_mut(*id)?;
+                if source.beginning.as_ref().is_none_or(|beginning| &beginning.incarnation != incarnation) {
+                    source.beginning = Some(Beginning { incarnation: incarnation.clone(), offsets: offsets.clone() });
+                }
+            }
         }
         next.version += 1;
         Ok(next)
@@ -140,9 +211,8 @@ impl CatalogState {
         &mut self,
         workspace: &str,
         name: &str,
-        description: &str,
-        owner: &str,
         shards: u16,
+        describe: impl FnOnce(&mut Collection) -> Result<(), Refusal>,
     ) -> Result<(), Refusal> {
         check_name(name).map_err(Refusal::Name)?;
         if !self.workspaces.contains_key(workspace) {
@@ -156,19 +226,43 @@ impl CatalogState {
             return Err(Refusal::Exists { what: "the collection".into(), name: format!("{workspace}.{name}") });
         }
         let id = CollectionId(self.next_collection);
-        self.next_collection += 1;
-        self.names.insert(key, id);
-        let collection = Collection {
+        let mut collection = Collection {
             id,
             workspace: workspace.into(),
             name: name.into(),
-            description: description.into(),
-            owner: owner.into(),
+            description: String::new(),
+            owner: String::new(),
             shards,
+            key: None,
             schema: Arc::new(Schema::default()),
         };
+        describe(&mut collection)?;
+        self.next_collection += 1;
+        self.names.insert(key, id);
         self.collections.insert(id, Arc::new(collection));
         Ok(())
+    }
+
+    fn create_source(&mut self, collection: u32, name: &str, settings: &SourceSettings) -> Result<(), Refusal> {
+        check_name(name).map_err(Refusal::Name)?;
+        let collection = self.collections.get(&CollectionId(collection)).ok_or(Refusal::NoCollection)?;
+        if self.find_source(collection.id, name).is_some() {
+            return Err(Refusal::Exists { what: "the source".into(), name: name.into() });
+        }
+        if self.sources().filter(|source| source.collection == collection.id).count() == SOURCES_MAX {
+            return Err(Refusal::TooManySources(SOURCES_MAX));
+        }
+        let (id, name, settings) = (SourceId(self.next_source), name.into(), settings.clone());
+        let (collection, paused) = (collection.id, false);
+        let source = Source { id, collection, name, settings, paused, claim: None, beginning: None };
+        self.next_source += 1;
+        self.sources.insert(id, Arc::new(source));
+        Ok(())
+    }
+
+    fn source_mut(&mut self, id: u32) -> Result<&mut Source, Refusal> {
+        let source = self.sources.get_mut(&SourceId(id)).ok_or(Refusal::NoSource)?;
+        Ok(Arc::make_mut(source))
     }
 
     fn collection_mut(&mut self, id: u32) -> Result<&mut Collection, Refusal> {
@@ -179,6 +273,7 @@ impl CatalogState {
     fn drop_collection(&mut self, id: u32) -> Result<(), Refusal> {
         let dropped = self.collections.remove(&CollectionId(id)).ok_or(Refusal::NoCollection)?;
         self.names.remove(&(dropped.workspace.clone(), dropped.name.clone()));
+        self.sources.retain(|_, source| source.collection != dropped.id);
         Ok(())
     }
 
@@ -193,14 +288,19 @@ impl CatalogState {
     }
 }
 
+fn read_key(text: &str) -> Result<FieldPath, Refusal> {
+    text.parse().ok().filter(|path: &FieldPath| !path.is_root()).ok_or_else(|| Refusal::Key(text.into()))
+}
+
 #[cfg(test)]
 mod tests {
-    use super::{CatalogState, CollectionId, Command, FieldSeen, Refusal};
+    use super::{CatalogState, CollectionId, Command, FieldSeen, Refusal, SourceId, SourceSettings};
+    use crate::catalog::SourceStart;
     use crate::schema::Step;
 
     fn create(name: &str) -> Command {
         let (workspace, description, owner) = ("public".into(), String::new(), String::new());
-        Command::CreateCollection { workspace, name: name.into(), description, owner, shards: 2 }
+        Command::CreateCollection { workspace, name: name.into(), description, owner, shards: 2, key: None }
     }
 
     #[test]
@@ -227,5 +327,32 @@ mod tests {
         assert_eq!(again.find("public", "a").map(|collection| collection.schema.len()), Some(2));
         let refused = again.apply(&register(vec![field("y")])).expect_err("four are not");
         assert_eq!(refused, Refusal::TooManyFields { fields: 4, fields_max: 2 });
+    }
+
+    #[test]
+    fn sources_are_claimed_in_order_and_begin_once() {
+        let settings = SourceSettings::Kafka { brokers: "b:1".into(), topic: "t".into(), start: SourceStart::Latest };
+        let create = Command::CreateSource { collection: 1, name: "s".into(), settings };
+        let mut state = CatalogState::default();
+        assert_eq!(state.apply(&create).err(), Some(Refusal::NoCollection));
+        let claim = |claimant| Command::ClaimSource { id: 1, claimant };
+        let begin = |life: &str, offset| Command::BeginSource { id: 1, incarnation: life.into(), offsets: vec![offset] };
+        let commands = [self::create("a"), create.clone(), claim(7), begin("x", 5), claim(8), begin("x", 6)];
+        for command in commands {
+            // As it is kept, and as it comes from another node.
+            let text = serde_json::to_string(&command).expect("it is plain data");
+            assert_eq!(serde_json::from_str::<Command>(&text).expect("it is read back"), command);
+            state = state.apply(&command).expect("each is allowed");
+        }
+        let source = state.source(SourceId(1)).expect("it is there");
+        assert_eq!(source.claim.map(|claim| (claim.epoch.0, claim.claimant)), Some((2, 8)));
+        assert_eq!(source.beginning.as_ref().map(|beginning| beginning.offsets.clone()), Some(vec![5]));
+        let again = state.apply(&begin("y", 0)).expect("it is allowed");
+        let beginning = again.source(SourceId(1)).and_then(|source| source.beginning.clone());
+        assert_eq!(beginning.map(|beginning| beginning.offsets), Some(vec![0]), "another life begins anew");
+        assert!(matches!(state.apply(&create), Err(Refusal::Exists { .. })));
+        let dropped = state.apply(&Command::DropCollection { id: 1 }).expect("it is allowed");
+        assert_eq!(dropped.sources().count(), 0);
+        assert_eq!(dropped.apply(&claim(9)).err(), Some(Refusal::NoSource));
     }
 }

@@ -1,4 +1,4 @@
-//! The catalog: workspaces, collections with their fields, and how they change.
+//! The catalog: workspaces, collections with their fields and sources, and how they change.
 //!
 //! In: [`Command`]s, in one order. Out: [`CatalogState`], the same on every node that has the same commands: a state
 //! machine without clock or randomness. Owns names, numbers and limits of what it holds. How commands get their order and
@@ -11,6 +11,7 @@
 mod command;
 mod local;
 mod name;
+mod source;
 mod state;
 
 use std::fmt;
@@ -26,6 +27,7 @@ use crate::log::LogError;
 pub use command::{Command, Refusal};
 pub use local::LocalCatalog;
 pub use name::{NAME_BYTES_MAX, check_name};
+pub use source::{Beginning, Claim, Source, SourceSettings, SourceStart};
 pub use state::{CatalogState, Collection, Workspace};
 
 /// Why a command was not done.

@@ -8,6 +8,7 @@ use datafusion::arrow::compute::kernels::cast_utils::string_to_timestamp_nanos;
 use serde::{Deserialize, Serialize};
 
 use crate::id::{CollectionId, Epoch, SourceId};
+use crate::value::calendar::ShownTimestamp;
 
 /// Where a source that was never read begins.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -40,11 +41,7 @@ impl fmt::Display for SourceStart {
         match self {
             Self::Earliest => f.write_str("earliest"),
             Self::Latest => f.write_str("latest"),
-            Self::At(micros) => {
-                let mut text = Vec::new();
-                crate::value::json_write::write_timestamp(*micros, &mut text);
-                f.write_str(&String::from_utf8_lossy(&text))
-            }
+            Self::At(micros) => write!(f, "{}", ShownTimestamp(*micros)),
         }
     }
 }
@@ -82,8 +79,8 @@ pub struct Claim {
 /// The offsets with which reading began, partition by partition.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Beginning {
-    /// The life of the source that they belong to.
-    pub incarnation: u128,
+    /// The life of the source that they belong to: 32 hexadecimal digits.
+    pub incarnation: String,
     /// Of partitions 0, 1, 2, …; one that was not there yet begins with 0.
     pub offsets: Vec<u64>,
 }

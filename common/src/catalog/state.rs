@@ -6,8 +6,10 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use crate::id::{CollectionId, ShardId};
+use super::Source;
+use crate::id::{CollectionId, ShardId, SourceId};
 use crate::schema::Schema;
+use crate::value::FieldPath;
 
 /// A set of collections.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -31,6 +33,8 @@ pub struct Collection {
     pub owner: String,
     /// Into how many shards it is divided.
     pub shards: u16,
+    /// The field that a document's `_id` is made of; none where documents bring an `_id` or are given one.
+    pub key: Option<FieldPath>,
     /// Its fields.
     pub schema: Arc<Schema>,
 }
@@ -57,6 +61,9 @@ pub struct CatalogState {
     /// INVARIANT: exactly the names of `collections`, by workspace and name.
     pub(super) names: BTreeMap<(String, String), CollectionId>,
     pub(super) next_collection: u32,
+    /// INVARIANT: the collection of each is there, and no two of a collection have one name.
+    pub(super) sources: BTreeMap<SourceId, Arc<Source>>,
+    pub(super) next_source: u32,
 }
 
 /// The workspace that is always there.
@@ -71,6 +78,8 @@ impl Default for CatalogState {
             collections: BTreeMap::new(),
             names: BTreeMap::new(),
             next_collection: 1,
+            sources: BTreeMap::new(),
+            next_source: 1,
         }
     }
 }
@@ -111,5 +120,20 @@ impl CatalogState {
     /// The collection of a number.
     pub fn collection(&self, id: CollectionId) -> Option<&Arc<Collection>> {
         self.collections.get(&id)
+    }
+
+    /// All sources, in the order in which they were made.
+    pub fn sources(&self) -> impl Iterator<Item = &Arc<Source>> {
+        self.sources.values()
+    }
+
+    /// The source of a number.
+    pub fn source(&self, id: SourceId) -> Option<&Arc<Source>> {
+        self.sources.get(&id)
+    }
+
+    /// The source of a name.
+    pub fn find_source(&self, collection: CollectionId, name: &str) -> Option<&Arc<Source>> {
+        self.sources().find(|source| source.collection == collection && source.name == name)
     }
 }

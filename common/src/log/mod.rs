@@ -24,7 +24,7 @@ use crate::id::ShardId;
 use crate::position::LogPosition;
 
 pub use error::{FullCause, LogError};
-pub use kafka::{KafkaLog, KafkaLogConfig};
+pub use kafka::{KafkaContext, KafkaLog, KafkaLogConfig, topic_ids};
 pub use local::{LocalLog, LocalLogConfig, LocalLogStats};
 
 /// One record of a shard's log, with its position.

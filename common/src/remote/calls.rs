@@ -12,26 +12,30 @@ use serde::{Deserialize, Serialize};
 use url::Url;
 
 use crate::calls::{
-    BodyFormat, DocumentsRequest, LeafCalls, Outcomes, QueryId, ShardStatus, WriteKind, WriteReply, WriteRequest,
-    Writes,
+    BodyFormat, DocumentsRequest, LeafCalls, Outcomes, QueryId, ShardStatus, SourceStatus, Sources, WriteKind, WriteReply,
+    WriteRequest, Writes,
 };
 use crate::failure::{Failure, FailureKind};
-use crate::id::{CollectionId, ShardId};
-use crate::position::LogPosition;
+use crate::id::{CollectionId, Epoch, ShardId, SourceId};
+use crate::position::{LogPosition, SourcePartition, SourceProgress};
 use crate::value::FieldPath;
 use crate::wire::Channels;
 
 /// The name of a leaf's calls.
 pub const LEAF: &str = "leaf";
 
-/// The name of a tailer's calls.
+/// The name of a tailer's writes.
 pub const WRITE: &str = "write";
+
+/// The name of a tailer's other calls.
+pub const SOURCE: &str = "source";
 
 #[derive(Debug, Serialize, Deserialize)]
 enum LeafCall {
     Documents { shard: (u32, u16), ids: Vec<String>, fields: Option<Vec<String>>, after: Option<u64>, millis: u64 },
     Outcomes { shard: (u32, u16), position: u64, millis: u64 },
     WaitFor { shard: (u32, u16), position: u64, millis: u64 },
+    SourceProgress { shard: (u32, u16), source: u32, incarnation: u128, partition: u32, after: u64, millis: u64 },
     Status { shard: (u32, u16), fields: bool },
     EndQuery { query: String },
 }
@@ -92,6 +96,20 @@ impl LeafCalls for RemoteLeaf {
         self.call(&LeafCall::WaitFor { shard, position, millis }).await
     }
 
+    async fn source_progress(
+        &self,
+        shard: ShardId,
+        partition: SourcePartition,
+        after: LogPosition,
+        patience: Duration,
+    ) -> Result<Option<SourceProgress>, Failure> {
+        let SourcePartition { source: SourceId(source), incarnation, partition } = partition;
+        let (shard, after, millis) = (pair(shard), after.0, millis(patience));
+        let call = LeafCall::SourceProgress { shard, source, incarnation, partition, after, millis };
+        let progress: Option<(u64, Option<u64>)> = self.call(&call).await?;
+        Ok(progress.map(|(epoch, offset)| SourceProgress { epoch: Epoch(epoch), offset }))
+    }
+
     async fn status(&self, shard: ShardId, fields: bool) -> Result<ShardStatus, Failure> {
         self.call(&LeafCall::Status { shard: pair(shard), fields }).await
     }
@@ -120,6 +138,12 @@ pub async fn answer_leaf_call(leaf: &dyn LeafCalls, body: &[u8]) -> Result<Bytes
         LeafCall::WaitFor { shard, position, millis } => {
             leaf.wait_for(shard_of(shard), LogPosition(position), Duration::from_millis(millis)).await?;
             encode(&())
+        }
+        LeafCall::SourceProgress { shard, source, incarnation, partition, after, millis } => {
+            let partition = SourcePartition { source: SourceId(source), incarnation, partition };
+            let (shard, after, patience) = (shard_of(shard), LogPosition(after), Duration::from_millis(millis));
+            let progress = leaf.source_progress(shard, partition, after, patience).await?;
+            encode(&progress.map(|SourceProgress { epoch, offset }| (epoch.0, offset)))
         }
         LeafCall::Status { shard, fields } => encode(&leaf.status(shard_of(shard), fields).await?),
         LeafCall::EndQuery { query } => {
@@ -159,7 +183,22 @@ impl Writes for RemoteTailer {
     }
 }
 
-/// Answers a call of [`RemoteTailer`].
+#[async_trait]
+impl Sources for RemoteTailer {
+    async fn source_status(&self, source: SourceId) -> Result<SourceStatus, Failure> {
+        decode(&self.channels.call(&self.node, SOURCE, encode(&source.0)).await?)
+    }
+}
+
+/// Answers a call of [`RemoteTailer`] about a source.
+///
+/// # Errors
+/// As the call.
+pub async fn answer_source_call(tailer: &dyn Sources, body: &[u8]) -> Result<Bytes, Failure> {
+    Ok(encode(&tailer.source_status(SourceId(decode(body)?)).await?))
+}
+
+/// Answers a write of [`RemoteTailer`].
 ///
 /// # Errors
 /// As the write.

@@ -9,7 +9,7 @@ const MICROS_PER_SECOND: i64 = 1_000_000;
 const MICROS_PER_DAY: i64 = 86_400 * MICROS_PER_SECOND;
 
 /// An instant, in microseconds since 1970, shown as `2024-02-29T12:30:00.000001Z` (RFC 3339).
-pub(super) struct ShownTimestamp(pub(super) i64);
+pub(crate) struct ShownTimestamp(pub(crate) i64);
 
 /// A day, counted from 1970-01-01, shown as `2024-02-29`. Years outside 0 to 9999 have a sign and at least six digits
 /// (`-000001`, `+010000`), as in ECMAScript's date texts.

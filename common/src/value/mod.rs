@@ -30,7 +30,7 @@ pub mod flatten;
 
 pub mod codec;
 
-mod calendar;
+pub(crate) mod calendar;
 
 pub mod json_write;
 

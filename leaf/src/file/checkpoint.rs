@@ -18,7 +18,7 @@ use basalt_common::binary::{BinaryError, Reader, put_bytes, put_option, put_vari
 use basalt_common::calls::{OutcomeCounts, Outcomes};
 use basalt_common::columns::codec as columns;
 use basalt_common::id::{Epoch, FieldId, SourceId};
-use basalt_common::position::SourcePartition;
+use basalt_common::position::{SourcePartition, SourceProgress};
 use roaring::RoaringBitmap;
 
 use super::FileError;
@@ -27,7 +27,7 @@ use crate::overlay::{Overlay, Run};
 use crate::replica::Checkpoint;
 use crate::requests::Kept;
 use crate::segment::{SegmentId, SegmentVersion};
-use crate::sources::{SourceProgress, Sources};
+use crate::sources::Sources;
 
 const CODEC: u8 = 1;
 

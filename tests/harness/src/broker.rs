@@ -3,8 +3,14 @@
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::time::Duration;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, anyhow, bail};
+use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
+use rdkafka::client::DefaultClientContext;
+use rdkafka::config::ClientConfig;
+use rdkafka::message::{Header, OwnedHeaders};
+use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
 use tempfile::TempDir;
 
 /// A broker; stopped when dropped.
@@ -56,6 +62,60 @@ impl Broker {
     /// Its address.
     pub fn address(&self) -> String {
         format!("127.0.0.1:{}", self.port)
+    }
+
+    fn client(&self) -> ClientConfig {
+        let mut config = ClientConfig::new();
+        config.set("bootstrap.servers", self.address());
+        config
+    }
+
+    /// Makes a topic.
+    ///
+    /// # Errors
+    /// The broker does not.
+    pub async fn create_topic(&self, name: &str, partitions: i32) -> Result<()> {
+        let admin: AdminClient<DefaultClientContext> = self.client().create()?;
+        let topic = NewTopic::new(name, partitions, TopicReplication::Fixed(1));
+        let made = admin.create_topics([&topic], &AdminOptions::new()).await?;
+        made.into_iter().try_for_each(|made| made.map(drop).map_err(|(name, code)| anyhow!("{name}: {code}")))
+    }
+
+    /// A way to put records into topics.
+    ///
+    /// # Errors
+    /// There can be no client.
+    pub fn records(&self) -> Result<Records> {
+        Ok(Records(self.client().set("enable.idempotence", "true").create()?))
+    }
+}
+
+/// Puts records into topics.
+pub struct Records(BaseProducer);
+
+impl Records {
+    /// Puts one there, sooner or later; what it does is in a header, unless that is an upsert.
+    ///
+    /// # Errors
+    /// The client does not take it.
+    pub fn put(&self, topic: &str, key: &str, value: &str, operation: Option<&str>) -> Result<()> {
+        let mut record = BaseRecord::to(topic).key(key).payload(value);
+        if let Some(operation) = operation {
+            record = record.headers(
+                OwnedHeaders::new().insert(Header { key: "basalt-operation", value: Some(operation) }),
+            );
+        }
+        self.0.send(record).map_err(|(error, _)| error)?;
+        self.0.poll(Duration::ZERO);
+        Ok(())
+    }
+
+    /// Waits until all are there.
+    ///
+    /// # Errors
+    /// They are not, in time.
+    pub fn flush(&self) -> Result<()> {
+        Ok(self.0.flush(Duration::from_secs(60))?)
     }
 }
 

@@ -6,6 +6,7 @@
 
 pub mod broker;
 pub mod cluster;
+pub mod duckdb;
 pub mod failing;
 pub mod generated;
 pub mod leaf;

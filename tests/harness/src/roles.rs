@@ -3,6 +3,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::time::Duration;
 
 use anyhow::{Context, Result};
 use tempfile::TempDir;
@@ -45,6 +46,12 @@ fn command(name: &str, config: &Path) -> Result<Command> {
     Ok(command)
 }
 
+/// The leaf that tests kill.
+pub const LEAF: usize = 0;
+
+/// The tailer.
+pub const TAILER: usize = 2;
+
 /// All roles; killed when dropped.
 #[derive(Debug)]
 pub struct Roles {
@@ -52,15 +59,16 @@ pub struct Roles {
     pub server: Server,
     /// The leaves, then the tailer.
     others: Vec<Role>,
+    leaf_addresses: Vec<String>,
     _data: TempDir,
 }
 
 impl Roles {
-    /// Starts them over a broker.
+    /// Starts them over a broker; what is applied is flushed after `flush_interval`.
     ///
     /// # Errors
     /// A program is not built, or ends at once.
-    pub fn start(broker: &Broker) -> Result<Self> {
+    pub fn start(broker: &Broker, flush_interval: Duration) -> Result<Self> {
         let data = tempfile::tempdir()?;
         let ports: Vec<u16> = (0..4).map(|_| free_ports()).collect::<Result<_>>()?;
         let url = |index: usize| format!("http://127.0.0.1:{}/", ports[index]);
@@ -87,14 +95,22 @@ impl Roles {
             let store = folder(&format!("store-{leaf}"));
             let address = url(leaf);
             let text = format!(
-                "{}address = \"{address}\"\nleaves = {leaves}\n{catalog}store = \"{store}\"\n{kafka}",
-                listen(leaf)
+                "{}address = \"{address}\"\nleaves = {leaves}\n{catalog}store = \"{store}\"\n\
+                 flush_interval_ms = {}\n{kafka}",
+                listen(leaf),
+                flush_interval.as_millis(),
             );
             others.push(Role::start("basalt-leaf", write(&format!("leaf-{leaf}.toml"), text)?)?);
         }
-        let tailer = write("tailer.toml", format!("{}{catalog}{kafka}", listen(2)))?;
+        let tailer = write("tailer.toml", format!("{}{catalog}leaves = {leaves}\n{kafka}", listen(2)))?;
         others.push(Role::start("basalt-tailer", tailer)?);
-        Ok(Self { server, others, _data: data })
+        let leaf_addresses = (0..2).map(url).collect();
+        Ok(Self { server, others, leaf_addresses, _data: data })
+    }
+
+    /// The address of a leaf.
+    pub fn leaf_address(&self, index: usize) -> &str {
+        &self.leaf_addresses[index]
     }
 
     /// Kills a leaf (0, 1) or the tailer (2) with SIGKILL and starts it again.

@@ -22,7 +22,8 @@ const DEADLINE: Duration = Duration::from_secs(60);
 /// A running server; killed when dropped.
 #[derive(Debug)]
 pub struct Server {
-    child: Child,
+    /// None where it is another's.
+    child: Option<Child>,
     /// Its address.
     pub url: String,
     http: reqwest::Client,
@@ -51,12 +52,17 @@ impl Server {
         let url = line.trim().rsplit(' ').next().unwrap_or_default().to_string();
         ensure!(url.starts_with("http://"), "the server said {line:?} instead of its address");
         let http = reqwest::Client::builder().no_proxy().timeout(DEADLINE).build()?;
-        Ok(Self { child, url, http })
+        Ok(Self { child: Some(child), url, http })
     }
 
     /// Its process.
-    pub fn pid(&self) -> u32 {
-        self.child.id()
+    pub fn pid(&self) -> Option<u32> {
+        self.child.as_ref().map(Child::id)
+    }
+
+    /// Another way to the same server, which ends without it.
+    pub fn client(&self) -> Self {
+        Self { child: None, url: self.url.clone(), http: self.http.clone() }
     }
 
     /// Kills it with SIGKILL and waits until it is gone.
@@ -64,8 +70,10 @@ impl Server {
     /// # Errors
     /// The process cannot be signalled.
     pub fn kill(&mut self) -> Result<()> {
-        self.child.kill()?;
-        self.child.wait()?;
+        if let Some(child) = &mut self.child {
+            child.kill()?;
+            child.wait()?;
+        }
         Ok(())
     }
 

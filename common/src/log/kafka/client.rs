@@ -15,7 +15,7 @@ use super::super::LogError;
 
 /// Takes what librdkafka says; its clones share what they heard.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Context {
+pub struct Context {
     /// The last thing that a client said about its connections: most often the reason why something timed out.
     heard: Arc<Mutex<Option<String>>>,
 }
@@ -42,6 +42,11 @@ impl ClientContext for Context {
 impl ConsumerContext for Context {}
 
 impl Context {
+    /// The last thing that a client said about its connections.
+    pub fn heard(&self) -> Option<String> {
+        self.heard.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
     /// Turns a failure into an error: [`LogError::Refused`] if nothing was done and asking again is futile, else
     /// [`LogError::Unavailable`].
     pub(super) fn failure(&self, action: &'static str, object: &str, error: &KafkaError) -> LogError {
@@ -61,8 +66,7 @@ impl Context {
 
     /// Makes a [`LogError::Unavailable`] that also says what was last heard of the brokers.
     pub(super) fn unavailable(&self, action: &'static str, object: &str, cause: &str) -> LogError {
-        let heard = self.heard.lock().unwrap_or_else(PoisonError::into_inner);
-        let cause = match &*heard {
+        let cause = match self.heard() {
             Some(reason) => format!("{cause} (last error heard of the brokers: {reason})"),
             None => cause.to_owned(),
         };

@@ -69,7 +69,9 @@ use registry::{Entry, REGISTRY};
 use shared::{Life, Shared};
 use topic::Opened;
 
+pub use client::Context as KafkaContext;
 pub use config::KafkaLogConfig;
+pub use topic_id::topic_ids;
 
 /// A [`ShardLog`] in Apache Kafka; see the module for how it works.
 ///

@@ -45,7 +45,7 @@ impl<T> Drop for Owned<T> {
 /// # Errors
 ///
 /// Whatever keeps the brokers from answering, or from answering for one of the topics.
-pub(super) fn topic_ids<C: ClientContext>(
+pub fn topic_ids<C: ClientContext>(
     client: &Client<C>,
     topics: &[String],
     timeout: Duration,

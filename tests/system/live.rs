@@ -2,8 +2,6 @@
 //!
 //! Random operations against a map of documents; the contract's shapes; requests sent twice; kill -9.
 
-#![allow(clippy::print_stdout, reason = "a test that counts says what it counted")]
-
 use std::collections::BTreeMap;
 
 use anyhow::{Context, Result, ensure};

@@ -2,8 +2,6 @@
 //!
 //! Each answer is compared with DataFusion alone over the same rows in one place.
 
-#![allow(clippy::print_stdout, reason = "a test that counts says what it counted")]
-
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};

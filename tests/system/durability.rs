@@ -2,8 +2,6 @@
 //!
 //! A *life* is a pipeline on its own runtime; a *kill* drops the runtime in the middle of whatever it does. What was logged
 //! is there in the next life, once, however much of it was flushed.
-#![allow(clippy::print_stdout, reason = "a test that measures says what it measured")]
-
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -67,6 +65,7 @@ impl Life {
                 description: String::new(),
                 owner: String::new(),
                 shards: 1,
+                key: None,
             };
             runtime.block_on(catalog.propose(command))?;
         }

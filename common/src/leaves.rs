@@ -1,15 +1,16 @@
-//! The leaves that this aggregator asks, and which of them owns a shard.
+//! The leaves, and which of them owns a shard.
 //!
 //! In: names and ways to leaves. Out: the owner of a shard. Placement is by rendezvous hashing over the names, so that every
 //! node comes to the same answer.
 
 use std::sync::Arc;
 
-use basalt_common::calls::LeafCalls;
-use basalt_common::failure::{Failure, FailureKind};
-use basalt_common::id::ShardId;
-use basalt_common::placement::owner;
 use url::Url;
+
+use crate::calls::LeafCalls;
+use crate::failure::{Failure, FailureKind};
+use crate::id::ShardId;
+use crate::placement::owner;
 
 /// One leaf.
 #[derive(Debug, Clone)]

@@ -3,8 +3,6 @@
 //! Every operation goes through the columnar batch and its bytes, as it would through the log. At random moments the shard
 //! is flushed, or dropped and made again from its newest manifest and the batches behind it. After at most a thousand
 //! operations, all documents and a filtered aggregate are compared.
-#![allow(clippy::print_stdout, reason = "a test that counts says what it counted")]
-
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};

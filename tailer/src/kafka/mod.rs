@@ -1,11 +1,13 @@
-//! Kafka, through librdkafka.
-//!
-//! Out: which library this program is linked with: the first question when a broker refuses a client.
+//! Kafka as a source, through librdkafka: which library this program is linked with, and topics.
+
+mod topic;
 
 use rdkafka::config::ClientConfig;
 use rdkafka::util::get_rdkafka_version;
 
-/// The linked librdkafka: its version and the features it was built with.
+pub use topic::{Life, PartitionReader, Record, Topic, TopicError};
+
+/// The linked librdkafka, its version and the features it was built with: the first question when a broker refuses a client.
 ///
 /// # Errors
 /// The library was built without configuration support.

@@ -1,8 +1,7 @@
 //! The roles as processes of their own: one aggregator, one tailer, two leaves, and a real Kafka as the shard log.
 
-#![allow(clippy::print_stdout, reason = "a test that counts says what it counted")]
-
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use basalt_common::value::Value;
@@ -20,7 +19,7 @@ const COUNT: usize = 20_000;
 #[tokio::test(flavor = "multi_thread")]
 async fn documents_pass_through_all_roles() -> Result<()> {
     let broker = Broker::start()?;
-    let mut roles = Roles::start(&broker)?;
+    let mut roles = Roles::start(&broker, Duration::from_secs(2))?;
     let arguments = ["generate", "--count", "20000", "--seed", "11", "--start-micros", "1700000000000000"];
     let program = basalt_harness::leaf::program("basalt")?;
     let printed = tokio::process::Command::new(&program).args(arguments).arg("--print").output().await?;
