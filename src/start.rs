@@ -14,12 +14,12 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 use basalt_aggregator::aggregator::{Aggregator, ServiceConfig};
-use basalt_common::leaves::{LeafNode, Leaves};
 use basalt_aggregator::metrics::Metrics;
 use basalt_aggregator::query::{Queries, QueryConfig};
 use basalt_aggregator::session::Sessions;
 use basalt_common::catalog::{Catalog, LocalCatalog};
 use basalt_common::clock::{Clock, SystemClock};
+use basalt_common::leaves::{LeafNode, Leaves};
 use basalt_common::log::{LocalLog, LocalLogConfig, ShardLog};
 use basalt_common::process::{seed, stopped};
 use basalt_common::scan::{LocalLeaf, ScanContext};

@@ -8,7 +8,6 @@ use std::sync::Arc;
 use anyhow::{Context, Result};
 use async_trait::async_trait;
 use basalt_aggregator::aggregator::{Aggregator, ServiceConfig};
-use basalt_common::leaves::{LeafNode, Leaves};
 use basalt_aggregator::metrics::Metrics;
 use basalt_aggregator::query::{Queries, QueryConfig};
 use basalt_aggregator::session::Sessions;
@@ -16,8 +15,9 @@ use basalt_aggregator::sql::limits::STACK_BYTES_MIN;
 use basalt_common::catalog::{Catalog, LocalCatalog};
 use basalt_common::clock::{Clock, SystemClock};
 use basalt_common::failure::{Failure, FailureKind};
+use basalt_common::leaves::{LeafNode, Leaves};
 use basalt_common::log::{LocalLog, LocalLogConfig};
-use basalt_common::process::{NodeAddress, read_config, seed, stopped};
+use basalt_common::process::{LogLevel, NodeAddress, read_config, seed, stopped};
 use basalt_common::remote::{CATALOG, RemoteLeaf, RemoteTailer, answer_catalog_call};
 use basalt_common::scan::ScanContext;
 use basalt_common::wire::{Answers, Channels, NodeService, serve};
@@ -43,6 +43,9 @@ struct Arguments {
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Settings {
+    /// How much it says.
+    #[serde(default)]
+    log: LogLevel,
     /// The address for clients.
     http: SocketAddr,
     /// The address for the other roles, who ask for the catalog here.
@@ -71,8 +74,8 @@ impl Answers for CatalogAnswers {
 }
 
 fn main() -> Result<()> {
-    tracing_subscriber::fmt().with_writer(std::io::stderr).with_max_level(tracing::Level::INFO).init();
     let settings: Settings = read_config(&Arguments::parse().config)?;
+    tracing_subscriber::fmt().with_writer(std::io::stderr).with_max_level(settings.log.0).init();
     let runtime =
         tokio::runtime::Builder::new_multi_thread().enable_all().thread_stack_size(STACK_BYTES_MIN).build()?;
     runtime.block_on(run(settings))

@@ -33,9 +33,9 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::dynamic::{DocumentPlanner, Warnings};
 use crate::failures::from_datafusion;
-use basalt_common::leaves::Leaves;
 use crate::sql::{self, Parameters, nearest};
 use crate::tables::{Tables, Workspaces};
+use basalt_common::leaves::Leaves;
 
 /// The name under which DataFusion knows all workspaces.
 const CATALOG: &str = "basalt";

@@ -12,6 +12,26 @@ use thiserror::Error;
 use tokio::signal::unix::{SignalKind, signal};
 use url::Url;
 
+/// How much a role says, in a configuration: `error`, `warn`, `info`, `debug` or `trace`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "String")]
+pub struct LogLevel(pub tracing::Level);
+
+impl Default for LogLevel {
+    fn default() -> Self {
+        Self(tracing::Level::INFO)
+    }
+}
+
+impl TryFrom<String> for LogLevel {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        let level = text.parse().map(Self);
+        level.map_err(|_| format!("{text:?} is no level of the log; there are error, warn, info, debug and trace"))
+    }
+}
+
 /// Where another role's process listens, in a configuration: `http://HOST:PORT`.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(try_from = "String")]

@@ -11,7 +11,7 @@ use basalt_common::catalog::Catalog;
 use basalt_common::clock::{Clock, SystemClock};
 use basalt_common::log::ShardLog;
 use basalt_common::placement::owner;
-use basalt_common::process::{NodeAddress, read_config, stopped};
+use basalt_common::process::{LogLevel, NodeAddress, read_config, stopped};
 use basalt_common::remote::RemoteCatalog;
 use basalt_common::scan::{LocalLeaf, ScanContext};
 use basalt_common::topics::{CollectionTopics, KafkaSettings};
@@ -49,6 +49,9 @@ struct Arguments {
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct LeafConfig {
+    /// How much it says.
+    #[serde(default)]
+    log: LogLevel,
     /// The address to listen on.
     listen: SocketAddr,
     /// The address by which the others know this leaf; one of `leaves`.
@@ -78,8 +81,8 @@ fn flush_interval_ms() -> u64 {
 }
 
 fn main() -> Result<()> {
-    tracing_subscriber::fmt().with_writer(std::io::stderr).with_max_level(tracing::Level::INFO).init();
     let config: LeafConfig = read_config(&Arguments::parse().config)?;
+    tracing_subscriber::fmt().with_writer(std::io::stderr).with_max_level(config.log.0).init();
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().thread_stack_size(STACK_BYTES).build()?;
     runtime.block_on(run(config))
 }

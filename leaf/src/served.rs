@@ -222,7 +222,9 @@ impl Served {
             Some(position) => {
                 format!("shard {} has not come to position {position} in time: its next is {}", self.id, progress.next)
             }
-            None => format!("shard {} is not recovered yet: {} of {} batches", self.id, progress.next, progress.opens_at),
+            None => {
+                format!("shard {} is not recovered yet: {} of {} batches", self.id, progress.next, progress.opens_at)
+            }
         };
         self.wait_until(patience, reached, late).await
     }

@@ -12,7 +12,7 @@ use basalt_common::clock::SystemClock;
 use basalt_common::failure::{Failure, FailureKind};
 use basalt_common::leaves::{LeafNode, Leaves};
 use basalt_common::log::ShardLog;
-use basalt_common::process::{NodeAddress, read_config, seed, stopped};
+use basalt_common::process::{LogLevel, NodeAddress, read_config, seed, stopped};
 use basalt_common::remote::{RemoteCatalog, RemoteLeaf, SOURCE, WRITE, answer_source_call, answer_write};
 use basalt_common::topics::{CollectionTopics, KafkaSettings};
 use basalt_common::wire::{Answers, Channels, NodeService, serve};
@@ -38,6 +38,9 @@ struct Arguments {
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Settings {
+    /// How much it says.
+    #[serde(default)]
+    log: LogLevel,
     /// The address to listen on.
     listen: SocketAddr,
     /// The aggregator that keeps the catalog: its internal address.
@@ -63,8 +66,8 @@ impl Answers for TailerAnswers {
 
 #[tokio::main]
 async fn main() -> Result<()> {
-    tracing_subscriber::fmt().with_writer(std::io::stderr).with_max_level(tracing::Level::INFO).init();
     let settings: Settings = read_config(&Arguments::parse().config)?;
+    tracing_subscriber::fmt().with_writer(std::io::stderr).with_max_level(settings.log.0).init();
     let listener = TcpListener::bind(settings.listen).await;
     let listener = listener.with_context(|| format!("listen on {}", settings.listen))?;
     let channels = Channels::default();

@@ -169,7 +169,8 @@ impl Run {
     /// Where reading of this life of the topic began, or begins now.
     async fn beginning(&self, topic: &Topic, life: Life, start: SourceStart) -> Result<Beginning, RunError> {
         let incarnation = format!("{:032x}", life.incarnation);
-        let known = self.reader.shared.catalog.state().source(self.source.id).and_then(|source| source.beginning.clone());
+        let known =
+            self.reader.shared.catalog.state().source(self.source.id).and_then(|source| source.beginning.clone());
         let mut offsets = Vec::new();
         match known {
             Some(beginning) if beginning.incarnation == incarnation => return Ok(beginning),
@@ -185,7 +186,8 @@ impl Run {
                 }
             }
         }
-        let begun = self.propose(Command::BeginSource { id: self.source.id.0, incarnation: incarnation.clone(), offsets });
+        let begun =
+            self.propose(Command::BeginSource { id: self.source.id.0, incarnation: incarnation.clone(), offsets });
         let beginning = begun.await?.beginning.clone();
         // The state may be newer, and know of another life already.
         beginning.filter(|beginning| beginning.incarnation == incarnation).ok_or(RunError::Superseded)

@@ -104,10 +104,18 @@ async fn unflushed(roles: &Roles) -> Result<u64> {
     Ok(own.map(|shard| shard["applied"].as_u64().unwrap_or(0) - shard["flushed"].as_u64().unwrap_or(0)).sum())
 }
 
+/// Operations that were read again by the tailer that runs now, once it reads.
 async fn replayed_by_the_source(roles: &Roles) -> Result<u64> {
     let path = "/v1/workspaces/public/collections/ledger/sources/increments";
-    let (source, _) = roles.server.insist(Method::GET, path, &[], "").await?;
-    Ok(source["replayed"].as_u64().unwrap_or(0))
+    let deadline = tokio::time::Instant::now() + Duration::from_secs(60);
+    loop {
+        let (source, _) = roles.server.insist(Method::GET, path, &[], "").await?;
+        if source["records"].as_u64().unwrap_or(0) > 0 {
+            return Ok(source["replayed"].as_u64().unwrap_or(0));
+        }
+        ensure!(tokio::time::Instant::now() < deadline, "the source is not read: {source}");
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -3,7 +3,7 @@
 use axum::Json;
 use axum::extract::{Path, Request, State};
 use axum::http::StatusCode;
-use basalt_common::calls::SourceStatus;
+use basalt_common::calls::{SourceState, SourceStatus};
 use basalt_common::catalog::{Command, Source, SourceSettings, SourceStart};
 use basalt_common::failure::{Failure, FailureKind};
 use serde::{Deserialize, Serialize};
@@ -62,7 +62,7 @@ pub(super) async fn sources(
     let state = aggregator.catalog.state();
     let mut sources = Vec::new();
     for source in state.sources().filter(|source| source.collection == collection.id) {
-        sources.push(describe(&aggregator, source).await?);
+        sources.push(describe(&aggregator, source).await);
     }
     Ok(Json(Listed { sources }))
 }
@@ -85,15 +85,12 @@ pub(super) async fn create(
     let command = Command::CreateSource { collection: collection.id.0, name: name.clone(), settings };
     aggregator.propose(command).await?;
     let source = find(&aggregator, &(workspace, collection.name.clone(), name))?;
-    Ok((StatusCode::CREATED, Json(describe(&aggregator, &source).await?)))
+    Ok((StatusCode::CREATED, Json(describe(&aggregator, &source).await)))
 }
 
-pub(super) async fn source(
-    State(aggregator): Shared,
-    Path(path): SourcePath,
-) -> Result<Json<SourceBody>, Refused> {
+pub(super) async fn source(State(aggregator): Shared, Path(path): SourcePath) -> Result<Json<SourceBody>, Refused> {
     let source = find(&aggregator, &path)?;
-    Ok(Json(describe(&aggregator, &source).await?))
+    Ok(Json(describe(&aggregator, &source).await))
 }
 
 pub(super) async fn delete(
@@ -121,7 +118,7 @@ async fn set_paused(
     let id = find(&aggregator, &path)?.id.0;
     aggregator.propose(Command::PauseSource { id, paused }).await?;
     let source = find(&aggregator, &path)?;
-    Ok(Json(describe(&aggregator, &source).await?))
+    Ok(Json(describe(&aggregator, &source).await))
 }
 
 fn find(
@@ -140,7 +137,12 @@ fn find(
     })
 }
 
-async fn describe(aggregator: &Aggregator, source: &Source) -> Result<SourceBody, Failure> {
-    let status = aggregator.sources.source_status(source.id).await?;
-    Ok(SourceBody { name: source.name.clone(), settings: source.settings.clone(), format: "json", status })
+/// A source, and how it is, as far as its tailer can be reached.
+async fn describe(aggregator: &Aggregator, source: &Source) -> SourceBody {
+    let status = aggregator.sources.source_status(source.id).await.unwrap_or_else(|failure| SourceStatus {
+        state: SourceState::Failed,
+        reason: Some(failure.message),
+        ..SourceStatus::default()
+    });
+    SourceBody { name: source.name.clone(), settings: source.settings.clone(), format: "json", status }
 }

@@ -336,7 +336,8 @@ mod tests {
         let mut state = CatalogState::default();
         assert_eq!(state.apply(&create).err(), Some(Refusal::NoCollection));
         let claim = |claimant| Command::ClaimSource { id: 1, claimant };
-        let begin = |life: &str, offset| Command::BeginSource { id: 1, incarnation: life.into(), offsets: vec![offset] };
+        let begin =
+            |life: &str, offset| Command::BeginSource { id: 1, incarnation: life.into(), offsets: vec![offset] };
         let commands = [self::create("a"), create.clone(), claim(7), begin("x", 5), claim(8), begin("x", 6)];
         for command in commands {
             // As it is kept, and as it comes from another node.

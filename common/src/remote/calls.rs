@@ -12,8 +12,8 @@ use serde::{Deserialize, Serialize};
 use url::Url;
 
 use crate::calls::{
-    BodyFormat, DocumentsRequest, LeafCalls, Outcomes, QueryId, ShardStatus, SourceStatus, Sources, WriteKind, WriteReply,
-    WriteRequest, Writes,
+    BodyFormat, DocumentsRequest, LeafCalls, Outcomes, QueryId, ShardStatus, SourceStatus, Sources, WriteKind,
+    WriteReply, WriteRequest, Writes,
 };
 use crate::failure::{Failure, FailureKind};
 use crate::id::{CollectionId, Epoch, ShardId, SourceId};

@@ -6,7 +6,5 @@
 mod calls;
 mod catalog;
 
-pub use calls::{
-    LEAF, RemoteLeaf, RemoteTailer, SOURCE, WRITE, answer_leaf_call, answer_source_call, answer_write,
-};
+pub use calls::{LEAF, RemoteLeaf, RemoteTailer, SOURCE, WRITE, answer_leaf_call, answer_source_call, answer_write};
 pub use catalog::{CATALOG, RemoteCatalog, answer_catalog_call};

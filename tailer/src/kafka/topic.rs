@@ -118,7 +118,8 @@ impl Topic {
         let context = KafkaContext::default();
         let failed = |cause: String| TopicError::Kafka { action: "make a client for", topic: name.into(), cause };
         let consumer = BaseConsumer::from_config_and_context(&config, context.clone());
-        let (consumer, ended) = (consumer.map_err(|error| failed(error.to_string()))?, Arc::new(AtomicBool::new(false)));
+        let (consumer, ended) =
+            (consumer.map_err(|error| failed(error.to_string()))?, Arc::new(AtomicBool::new(false)));
         let consumer = Arc::new(consumer);
         let (attended, told) = (Arc::clone(&consumer), Arc::clone(&ended));
         let thread = std::thread::Builder::new().name("basalt-source".to_owned()).spawn(move || {

@@ -101,9 +101,8 @@ impl Records {
     pub fn put(&self, topic: &str, key: &str, value: &str, operation: Option<&str>) -> Result<()> {
         let mut record = BaseRecord::to(topic).key(key).payload(value);
         if let Some(operation) = operation {
-            record = record.headers(
-                OwnedHeaders::new().insert(Header { key: "basalt-operation", value: Some(operation) }),
-            );
+            record =
+                record.headers(OwnedHeaders::new().insert(Header { key: "basalt-operation", value: Some(operation) }));
         }
         self.0.send(record).map_err(|(error, _)| error)?;
         self.0.poll(Duration::ZERO);

@@ -55,10 +55,10 @@ pub const TAILER: usize = 2;
 /// All roles; killed when dropped.
 #[derive(Debug)]
 pub struct Roles {
+    /// The leaves, then the tailer. They end before the aggregator, whom they would miss.
+    others: Vec<Role>,
     /// The aggregator, for clients.
     pub server: Server,
-    /// The leaves, then the tailer.
-    others: Vec<Role>,
     leaf_addresses: Vec<String>,
     _data: TempDir,
 }
@@ -79,7 +79,7 @@ impl Roles {
             fs::write(&path, text).context("a configuration cannot be written")?;
             Ok(path)
         };
-        let listen = |index: usize| format!("listen = \"127.0.0.1:{}\"\n", ports[index]);
+        let listen = |index: usize| format!("log = \"warn\"\nlisten = \"127.0.0.1:{}\"\n", ports[index]);
         let folder = |name: &str| data.path().join(name).display().to_string();
         let catalog = format!("catalog = \"{}\"\n", url(3));
         let aggregator = format!(
