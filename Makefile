@@ -16,6 +16,7 @@ lint: prepare           ## formatting and clippy, warnings are errors
 
 bench: build            ## the figures of the README's table
 	cargo bench --profile dev --bench distribution
+	cargo bench --profile dev --bench freshness
 
 prepare:                ## system packages that the build needs; bounds the build cache
 	@scripts/prepare

@@ -1,11 +1,14 @@
 //! The `basalt` command: loads arguments, wires the roles, runs.
 
 mod client;
+mod complete;
 mod generate;
+mod load;
 mod produce;
 mod sql;
 mod start;
 mod stream;
+mod user_files;
 
 use std::io::Write;
 use std::process::ExitCode;
@@ -30,7 +33,9 @@ enum Command {
     Start(start::StartArguments),
     /// Asks a server in SQL.
     Sql(sql::SqlArguments),
-    /// Sends an endless stream of made documents, updates, patches and deletes to a server.
+    /// Loads files of documents into a collection.
+    Load(load::LoadArguments),
+    /// Sends an endless stream of made documents, updates, patches and deletes to a server, or into a Kafka topic.
     Generate(stream::GenerateArguments),
     /// Prints the versions of this program and of the libraries that matter to its operators.
     Version,
@@ -56,6 +61,7 @@ fn run(command: Command) -> Result<()> {
         match command {
             Command::Start(arguments) => start::start(arguments).await,
             Command::Sql(arguments) => sql::run(arguments).await,
+            Command::Load(arguments) => load::load(arguments).await,
             Command::Generate(arguments) => stream::generate(arguments).await,
             Command::Version => print_versions(),
         }

@@ -8,11 +8,14 @@ use anyhow::{Result, bail};
 use basalt_common::clock::{Clock, SystemClock};
 use clap::Args;
 use reqwest::Method;
-use rustyline::DefaultEditor;
 use rustyline::error::ReadlineError;
+use rustyline::history::FileHistory;
+use rustyline::{Config, Editor};
 use serde_json::{Value, json};
 
 use crate::client::{Client, DEFAULT_URL};
+use crate::complete::Names;
+use crate::user_files::state_file;
 
 /// What `basalt sql` is told.
 #[derive(Args)]
@@ -47,9 +50,14 @@ async fn ask(client: &Client, workspace: &str, sql: &str) -> Result<Value> {
 
 /// Reads statements that end in a semicolon, and the shell's own commands.
 async fn shell(client: &Client, workspace: &str) -> Result<()> {
-    let mut editor = DefaultEditor::new()?;
+    let mut editor: Editor<Names, FileHistory> =
+        Editor::with_config(Config::builder().auto_add_history(false).build())?;
+    // Where there is no place for it, or none yet, the history is this shell's own.
+    let history = state_file("history").unwrap_or_default();
+    let _ = editor.load_history(&history);
     let (mut statement, mut timing) = (String::new(), false);
     let clock = SystemClock::default();
+    editor.set_helper(Some(names(client, workspace).await));
     loop {
         let prompt = if statement.is_empty() { "basalt> " } else { "     -> " };
         let line = match editor.readline(prompt) {
@@ -70,7 +78,10 @@ async fn shell(client: &Client, workspace: &str) -> Result<()> {
                 continue;
             }
             (true, "\\?" | "help") => {
-                writeln!(std::io::stdout(), "SQL ends with a semicolon. \\timing shows times, \\q quits.")?;
+                writeln!(
+                    std::io::stdout(),
+                    "SQL ends with a semicolon. Tab completes names, \\timing shows times, \\q quits."
+                )?;
                 continue;
             }
             _ => {}
@@ -82,7 +93,7 @@ async fn shell(client: &Client, workspace: &str) -> Result<()> {
         }
         let sql = std::mem::take(&mut statement);
         // A line that cannot be kept can be typed again.
-        let _ = editor.add_history_entry(sql.trim());
+        let _ = editor.add_history_entry(sql.trim()).and_then(|_| editor.save_history(&history));
         let started = clock.monotonic();
         match ask(client, workspace, &sql).await {
             Ok(reply) => print(&reply, true)?,
@@ -91,7 +102,13 @@ async fn shell(client: &Client, workspace: &str) -> Result<()> {
         if timing {
             writeln!(std::io::stdout(), "{:.1} ms", (clock.monotonic() - started).as_secs_f64() * 1000.0)?;
         }
+        editor.set_helper(Some(names(client, workspace).await));
     }
+}
+
+/// The names to complete words to; none where the server does not tell them, which the next statement will say.
+async fn names(client: &Client, workspace: &str) -> Names {
+    Names::read(client, workspace).await.unwrap_or_default()
 }
 
 /// Prints a reply as a table.

@@ -13,7 +13,7 @@ use basalt_common::clock::{Clock, SystemClock};
 use clap::Args;
 use reqwest::Method;
 
-use crate::client::{Client, DEFAULT_URL};
+use crate::client::{Client, DEFAULT_URL, collection_path};
 use crate::generate::{Operation, Stream};
 use crate::produce::TopicSender;
 
@@ -69,11 +69,10 @@ enum Kind {
 
 /// Sends the stream.
 pub(crate) async fn generate(arguments: GenerateArguments) -> Result<()> {
-    let (workspace, collection) = arguments.into.split_once('.').unwrap_or(("public", &arguments.into));
     ensure!(arguments.batch > 0, "--batch must be above 0");
     let clock = SystemClock::default();
     let client = Client::new(&arguments.url)?;
-    let path = format!("/v1/workspaces/{workspace}/collections/{collection}/documents");
+    let path = format!("{}/documents", collection_path(&arguments.into));
     let start = arguments.start_micros.unwrap_or_else(|| clock.now_micros());
     let mut operations =
         Stream::new(arguments.seed, start).take(arguments.count.map_or(usize::MAX, |count| count as usize));

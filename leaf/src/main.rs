@@ -24,6 +24,8 @@ use basalt_leaf::serve::LeafQueries;
 use basalt_leaf::shards::Shards;
 use basalt_leaf::store::open_directory;
 use clap::Parser;
+use datafusion::execution::memory_pool::GreedyMemoryPool;
+use datafusion::execution::runtime_env::RuntimeEnvBuilder;
 use serde::Deserialize;
 use tokio::net::TcpListener;
 
@@ -68,12 +70,19 @@ struct LeafConfig {
     /// How long an applied batch waits to be flushed, in milliseconds.
     #[serde(default = "flush_interval_ms")]
     flush_interval_ms: u64,
+    /// The most memory that the parts of all queries take here together, in bytes; one that goes over it spills or fails.
+    #[serde(default = "query_memory_bytes_max")]
+    query_memory_bytes_max: usize,
     /// The shard log.
     kafka: KafkaSettings,
 }
 
 fn flush_bytes() -> u64 {
     FlushPolicy::default().flush_bytes
+}
+
+fn query_memory_bytes_max() -> usize {
+    2 << 30
 }
 
 fn flush_interval_ms() -> u64 {
@@ -116,7 +125,9 @@ async fn run(config: LeafConfig) -> Result<()> {
     let keepers = tokio::spawn(pipeline.run(ready));
     let local = LocalLeaf { node: address, shards: Arc::clone(&shards) as _ };
     let scan = Arc::new(ScanContext { local: Some(local), channels });
-    let queries = LeafQueries::new(scan, Arc::default(), counters).with_calls(Arc::clone(&shards) as _);
+    let memory = Arc::new(GreedyMemoryPool::new(config.query_memory_bytes_max));
+    let runtime = RuntimeEnvBuilder::new().with_memory_pool(memory).build()?;
+    let queries = LeafQueries::new(scan, Arc::new(runtime), counters).with_calls(Arc::clone(&shards) as _);
     writeln!(std::io::stdout(), "basalt-leaf {} listens on {}", env!("CARGO_PKG_VERSION"), listener.local_addr()?)?;
     queries.serve(listener, stopped()).await?;
     if let Err(error) = shards.flush(STOP_PATIENCE).await {

@@ -33,6 +33,8 @@ pub struct Progress {
     pub opens_at: u64,
     /// Bytes of log records applied since it began.
     pub applied_bytes: u64,
+    /// Operations applied since it began.
+    pub operations: u64,
     /// The log's end, when that was last seen.
     pub log_end: u64,
     /// The least position that is only in the log.
@@ -124,11 +126,13 @@ impl Served {
         if outcomes.len() == OUTCOMES_KEPT {
             outcomes.pop_front();
         }
+        let operations = applied.counts.total();
         outcomes.push_back((position, applied));
         drop(outcomes);
         self.progress.send_modify(|progress| {
             progress.next = position.0 + 1;
             progress.applied_bytes += bytes;
+            progress.operations += operations;
         });
         Ok(())
     }
@@ -286,7 +290,7 @@ impl Served {
     /// How the shard is; with `fields`, how often each occurs (deleted documents that no merge has dropped are counted in
     /// proportion).
     pub fn status(&self, fields: bool) -> ShardStatus {
-        let Progress { next, log_end, flushed, flush_failure, .. } = self.progress.borrow().clone();
+        let Progress { next, operations, log_end, flushed, flush_failure, .. } = self.progress.borrow().clone();
         let snapshot = self.pin();
         let mut counts = std::collections::BTreeMap::new();
         for segment in snapshot.segments().iter().filter(|_| fields) {
@@ -295,6 +299,7 @@ impl Served {
         let count = |((field, of), documents): ((u32, u8), u64)| FieldCount { field, of, documents };
         ShardStatus {
             documents: snapshot.documents() as u64,
+            operations,
             bytes: snapshot.segments().iter().map(|segment| segment.bytes() as u64).sum(),
             applied: next,
             log_end: log_end.max(next),

@@ -339,7 +339,7 @@ mod tests {
             "5 None the record has no value",
             "6 None a delete names the document by its key, a text",
             r#"7 None "increment" is no operation; there are upsert, patch and delete"#,
-            "8 Some(6) expected `true`, `false` or `null` (line 1, column 7), at byte 6 of the value",
+            "8 Some(9) expected `true`, `false` or `null` (line 1, column 10), at byte 9 of the value",
         ];
         assert_eq!(bad, expected);
     }

@@ -71,8 +71,8 @@ impl Tailer {
 
 #[async_trait]
 impl Sources for Tailer {
-    async fn source_status(&self, source: SourceId) -> Result<SourceStatus, Failure> {
-        self.sources.source_status(source).await
+    async fn source_status(&self, source: SourceId, catalog_version: u64) -> Result<SourceStatus, Failure> {
+        self.sources.source_status(source, catalog_version).await
     }
 }
 

@@ -14,6 +14,7 @@ use basalt_common::failure::{Failure, FailureKind};
 use basalt_common::id::{Epoch, SourceId};
 use basalt_common::leaves::Leaves;
 use basalt_common::position::SourcePartition;
+use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tracing::{info, warn};
 
@@ -28,6 +29,9 @@ const LIFE_INTERVAL: Duration = Duration::from_secs(30);
 /// How long a source that failed rests, at first and at most.
 const RETRY_DELAYS: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(30));
 
+/// How long whoever asks for a source waits for a change of the catalog to be carried out.
+const ADJUST_PATIENCE: Duration = Duration::from_secs(5);
+
 /// How long the brokers may take to tell the lag.
 const LAG_PATIENCE: Duration = Duration::from_secs(2);
 
@@ -35,7 +39,7 @@ const LAG_PATIENCE: Duration = Duration::from_secs(2);
 struct Running {
     gauge: Arc<Gauge>,
     topic: Arc<Mutex<Option<Arc<Topic>>>>,
-    _run: JoinSet<()>,
+    run: JoinSet<()>,
 }
 
 /// Reads sources.
@@ -44,12 +48,14 @@ pub struct SourceReader {
     leaves: Leaves,
     claimant: u64,
     running: Mutex<BTreeMap<SourceId, Running>>,
+    /// The version of the catalog that is carried out.
+    adjusted: watch::Sender<u64>,
 }
 
 impl SourceReader {
     /// Makes a reader of nothing; `claimant` must be a number that no other tailer has.
     pub fn new(shared: Arc<Shared>, leaves: Leaves, claimant: u64) -> Self {
-        Self { shared, leaves, claimant, running: Mutex::default() }
+        Self { shared, leaves, claimant, running: Mutex::default(), adjusted: watch::Sender::default() }
     }
 
     /// Reads what the catalog says, until it ends.
@@ -57,16 +63,25 @@ impl SourceReader {
         let mut states = self.shared.catalog.watch();
         loop {
             let state = states.borrow_and_update().clone();
-            self.adjust(&state);
+            self.adjust(&state).await;
+            self.adjusted.send_replace(state.version());
             if states.changed().await.is_err() {
                 return;
             }
         }
     }
 
-    fn adjust(self: &Arc<Self>, state: &CatalogState) {
+    /// Ends the runs of sources that rest or are gone, and begins those that are missing.
+    async fn adjust(self: &Arc<Self>, state: &CatalogState) {
+        let rests = |id: &SourceId| state.source(*id).is_none_or(|source| source.paused);
+        let resting: Vec<Running> = {
+            let mut running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
+            running.extract_if(.., |id, _| rests(id)).map(|(_, running)| running).collect()
+        };
+        for mut running in resting {
+            running.run.shutdown().await;
+        }
         let mut running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
-        running.retain(|id, _| state.source(*id).is_some_and(|source| !source.paused));
         for source in state.sources().filter(|source| !source.paused) {
             running.entry(source.id).or_insert_with(|| {
                 let (gauge, topic) = (Arc::new(Gauge::default()), Arc::default());
@@ -78,7 +93,7 @@ impl SourceReader {
                 };
                 let mut task = JoinSet::new();
                 task.spawn(run.run());
-                Running { gauge, topic, _run: task }
+                Running { gauge, topic, run: task }
             });
         }
     }
@@ -218,7 +233,11 @@ async fn changed(topic: &Topic, life: Life) -> Result<(), RunError> {
 
 #[async_trait]
 impl Sources for SourceReader {
-    async fn source_status(&self, source: SourceId) -> Result<SourceStatus, Failure> {
+    async fn source_status(&self, source: SourceId, catalog_version: u64) -> Result<SourceStatus, Failure> {
+        let mut adjusted = self.adjusted.subscribe();
+        let adjusting = adjusted.wait_for(|version| *version >= catalog_version);
+        // A tailer that does not hear of the catalog tells what it knows.
+        let _ = tokio::time::timeout(ADJUST_PATIENCE, adjusting).await;
         let found = {
             let running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
             running.get(&source).map(|running| (Arc::clone(&running.gauge), Arc::clone(&running.topic)))

@@ -3,11 +3,16 @@
 
 #![allow(clippy::print_stdout, reason = "a test that counts says what it counted")]
 
+/// As in the programs: the oracle allocates a lot.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 mod bad_input;
-mod cluster;
 mod distribution;
 mod durability;
 mod kills;
 mod live;
+mod load;
 mod model;
+mod sources;
 mod streams;

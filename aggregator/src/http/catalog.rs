@@ -81,6 +81,7 @@ pub(super) struct CollectionBody {
     #[serde(skip_serializing_if = "Option::is_none")]
     key: Option<String>,
     documents: u64,
+    operations: u64,
     bytes: u64,
     segments: u64,
     lag_batches: u64,
@@ -191,6 +192,7 @@ fn body_of(collection: &Collection, shards: &[ShardStatus], fields: bool) -> Col
         shards: collection.shards,
         key: collection.key.as_ref().map(ToString::to_string),
         documents: sum(|shard| shard.documents),
+        operations: sum(|shard| shard.operations),
         bytes: sum(|shard| shard.bytes),
         segments: sum(|shard| shard.segments),
         lag_batches: sum(|shard| shard.log_end - shard.applied),

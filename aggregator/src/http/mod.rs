@@ -8,11 +8,13 @@
 //! /v1/workspaces/{w}/collections/{c}/sources   ──▶ sources   ──▶ catalog, tailer
 //! /v1/query                                    ──▶ query     ──▶ leaves
 //! /v1/workspaces…                              ──▶ catalog
-//! /v1/health, /metrics, /v1/fences             ──▶ status
+//! /v1/health, /metrics, /v1/fences, /v1/cluster ─▶ status
+//! /                                            ──▶ console
 //! ```
 
 mod body;
 mod catalog;
+mod console;
 mod documents;
 mod query;
 mod reply;
@@ -65,6 +67,9 @@ fn router(aggregator: Arc<Aggregator>) -> Router {
     let sources = format!("{collection}/sources");
     let source = format!("{sources}/{{source}}");
     Router::new()
+        .route("/", get(console::page))
+        .route("/console.css", get(console::style))
+        .route("/console.js", get(console::script))
         .route("/v1/query", post(query::query))
         .route("/v1/workspaces", get(catalog::workspaces).post(catalog::create_workspace))
         .route("/v1/workspaces/{workspace}/collections", get(catalog::collections).post(catalog::create_collection))

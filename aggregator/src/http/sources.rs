@@ -139,7 +139,8 @@ fn find(
 
 /// A source, and how it is, as far as its tailer can be reached.
 async fn describe(aggregator: &Aggregator, source: &Source) -> SourceBody {
-    let status = aggregator.sources.source_status(source.id).await.unwrap_or_else(|failure| SourceStatus {
+    let version = aggregator.catalog.state().version();
+    let status = aggregator.sources.source_status(source.id, version).await.unwrap_or_else(|failure| SourceStatus {
         state: SourceState::Failed,
         reason: Some(failure.message),
         ..SourceStatus::default()

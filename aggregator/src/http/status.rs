@@ -6,6 +6,7 @@ use axum::Json;
 use axum::extract::{Request, State};
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
+use basalt_common::leaves::LeafNode;
 use serde::{Deserialize, Serialize};
 
 use super::documents::read_fence;
@@ -49,8 +50,14 @@ pub(super) async fn ready(State(aggregator): Shared) -> Response {
 /// The nodes and shards.
 #[derive(Debug, Serialize)]
 pub(super) struct Cluster {
-    leaves: Vec<String>,
+    nodes: Vec<NodeBody>,
     shards: Vec<ShardBody>,
+}
+
+#[derive(Debug, Serialize)]
+struct NodeBody {
+    role: &'static str,
+    address: String,
 }
 
 /// A shard, and how far its leaf is.
@@ -94,8 +101,9 @@ pub(super) async fn cluster(State(aggregator): Shared) -> Result<Json<Cluster>, 
             });
         }
     }
-    let leaves = aggregator.leaves.all().iter().map(|leaf| leaf.url.to_string()).collect();
-    Ok(Json(Cluster { leaves, shards }))
+    let node = |leaf: &LeafNode| NodeBody { role: "leaf", address: leaf.url.to_string() };
+    let nodes = aggregator.leaves.all().iter().map(node).collect();
+    Ok(Json(Cluster { nodes, shards }))
 }
 
 /// Batches that a shard may be behind and still be ready: what a busy leaf has in hand.

@@ -56,6 +56,12 @@ pub struct OutcomeCounts {
 }
 
 impl OutcomeCounts {
+    /// How many operations they are, all together.
+    pub fn total(&self) -> u64 {
+        let Self { added, replaced, patched, deleted, ignored, missing, failed } = self;
+        added + replaced + patched + deleted + ignored + missing + failed
+    }
+
     /// Adds another batch's.
     pub fn add(&mut self, other: &Self) {
         self.added += other.added;
@@ -95,6 +101,8 @@ pub struct FieldCount {
 pub struct ShardStatus {
     /// How many documents there are.
     pub documents: u64,
+    /// How many operations were applied since the shard was opened, whatever became of them.
+    pub operations: u64,
     /// Bytes of memory that they take.
     pub bytes: u64,
     /// The next position to be applied.

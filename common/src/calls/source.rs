@@ -58,9 +58,9 @@ pub struct SourceStatus {
 /// Knows the sources. A tailer implements it.
 #[async_trait]
 pub trait Sources: Send + Sync + 'static {
-    /// How a source is.
+    /// How a source is, once the tailer does what the catalog says at a version.
     ///
     /// # Errors
     /// The tailer cannot be reached.
-    async fn source_status(&self, source: SourceId) -> Result<SourceStatus, Failure>;
+    async fn source_status(&self, source: SourceId, catalog_version: u64) -> Result<SourceStatus, Failure>;
 }

@@ -185,8 +185,8 @@ impl Writes for RemoteTailer {
 
 #[async_trait]
 impl Sources for RemoteTailer {
-    async fn source_status(&self, source: SourceId) -> Result<SourceStatus, Failure> {
-        decode(&self.channels.call(&self.node, SOURCE, encode(&source.0)).await?)
+    async fn source_status(&self, source: SourceId, catalog_version: u64) -> Result<SourceStatus, Failure> {
+        decode(&self.channels.call(&self.node, SOURCE, encode(&(source.0, catalog_version))).await?)
     }
 }
 
@@ -195,7 +195,8 @@ impl Sources for RemoteTailer {
 /// # Errors
 /// As the call.
 pub async fn answer_source_call(tailer: &dyn Sources, body: &[u8]) -> Result<Bytes, Failure> {
-    Ok(encode(&tailer.source_status(SourceId(decode(body)?)).await?))
+    let (source, catalog_version) = decode(body)?;
+    Ok(encode(&tailer.source_status(SourceId(source), catalog_version).await?))
 }
 
 /// Answers a write of [`RemoteTailer`].

@@ -6,6 +6,8 @@ use std::process::Command;
 use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow, bail};
+use basalt_common::process::seed;
+use basalt_common::random::SeededRandom;
 use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
 use rdkafka::client::DefaultClientContext;
 use rdkafka::config::ClientConfig;
@@ -24,17 +26,16 @@ fn script() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../services/kafka.sh")
 }
 
-/// A port that is free now, with the one behind it.
+/// A port that is free now, with the one behind it: below those that systems give to outgoing connections, which could take
+/// it before a server does.
 ///
 /// # Errors
 /// There is none.
 pub fn free_ports() -> Result<u16> {
+    let mut random = SeededRandom::new(seed()?);
     for _ in 0..100 {
-        let first = TcpListener::bind("127.0.0.1:0")?;
-        let port = first.local_addr()?.port();
-        if let Some(next) = port.checked_add(1)
-            && TcpListener::bind(("127.0.0.1", next)).is_ok()
-        {
+        let port = 20_000 + 2 * random.below(6_000) as u16;
+        if [port, port + 1].iter().all(|port| TcpListener::bind(("127.0.0.1", *port)).is_ok()) {
             return Ok(port);
         }
     }
@@ -79,6 +80,17 @@ impl Broker {
         let topic = NewTopic::new(name, partitions, TopicReplication::Fixed(1));
         let made = admin.create_topics([&topic], &AdminOptions::new()).await?;
         made.into_iter().try_for_each(|made| made.map(drop).map_err(|(name, code)| anyhow!("{name}: {code}")))
+    }
+
+    /// Deletes a topic; returns when the broker knows it no more.
+    ///
+    /// # Errors
+    /// The broker does not.
+    pub async fn delete_topic(&self, name: &str) -> Result<()> {
+        let admin: AdminClient<DefaultClientContext> = self.client().create()?;
+        let options = AdminOptions::new().operation_timeout(Some(Duration::from_secs(30)));
+        let deleted = admin.delete_topics(&[name], &options).await?;
+        deleted.into_iter().try_for_each(|deleted| deleted.map(drop).map_err(|(name, code)| anyhow!("{name}: {code}")))
     }
 
     /// A way to put records into topics.
