@@ -204,7 +204,11 @@ fn value(reader: &mut dyn BufRead, place: &mut Place) -> Result<Vec<u8>> {
     let (mut depth, mut in_string, mut escaped) = (0_usize, false, false);
     loop {
         let buffer = reader.fill_buf()?;
-        ensure!(!buffer.is_empty(), "line {begin}: the file ends within this document");
+        if buffer.is_empty() {
+            let whole = depth == 0 && !in_string && !text.is_empty();
+            ensure!(whole, "line {begin}: the file ends within this document");
+            return Ok(text.trim_ascii_end().to_vec());
+        }
         let mut used = 0;
         let mut ended = false;
         for byte in buffer {

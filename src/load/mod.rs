@@ -94,19 +94,18 @@ struct Loading<'l> {
     progress: Progress,
     bar: ProgressBar,
     read: Arc<AtomicU64>,
-    batch_bytes: usize,
     clock: SystemClock,
 }
 
 impl<'l> Loading<'l> {
     fn begin(arguments: &LoadArguments, client: &'l Client, file: &Path) -> Result<(Self, Documents)> {
-        let run = format!("{:016x}", seed()?);
+        let begun = Progress::begin(format!("{:016x}", seed()?), arguments.batch_bytes);
         let read = Arc::new(AtomicU64::new(0));
         let mut input = Documents::open(file, Arc::clone(&read))?;
         let (progress, bytes) = match file == Path::new("-") {
-            true => (Progress::unkept(run), 0),
+            true => (begun, 0),
             false => {
-                let progress = Progress::of(file, &arguments.url, &arguments.into, run, arguments.anew)?;
+                let progress = Progress::of(file, &arguments.url, &arguments.into, begun, arguments.anew)?;
                 (progress, std::fs::metadata(file)?.len())
             }
         };
@@ -120,13 +119,13 @@ impl<'l> Loading<'l> {
         let style = "{msg}  {bar:30}  {bytes} of {total_bytes}, {bytes_per_sec}, {eta} to go";
         let bar = ProgressBar::new(bytes).with_style(ProgressStyle::with_template(style)?);
         let path = format!("{}/documents", collection_path(&arguments.into));
-        let (batch_bytes, clock) = (arguments.batch_bytes, SystemClock::default());
-        Ok((Self { client, path, name, progress, bar, read, batch_bytes, clock }, input))
+        Ok((Self { client, path, name, progress, bar, read, clock: SystemClock::default() }, input))
     }
 
     /// Loads to the end; returns how many documents were refused.
     async fn run(mut self, input: Documents) -> Result<u64> {
-        let mut read = read_batch(input, self.batch_bytes).await?;
+        let batch_bytes = self.progress.batch_bytes;
+        let mut read = read_batch(input, batch_bytes).await?;
         let mut bytes = 0;
         while !read.batch.lines.is_empty() {
             let Read { input, mut batch, broken } = read;
@@ -137,7 +136,7 @@ impl<'l> Loading<'l> {
             // The next batch is read while the server works on this one.
             let following = async {
                 match broken {
-                    None => read_batch(input, self.batch_bytes).await,
+                    None => read_batch(input, batch_bytes).await,
                     broken => Ok(Read { input, batch: Batch::default(), broken }),
                 }
             };

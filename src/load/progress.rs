@@ -19,6 +19,8 @@ pub(super) struct Progress {
     load: Option<Load>,
     /// Tells this load from all others: its requests are named by it.
     pub(super) run: String,
+    /// The most bytes of its requests: one that is sent again is the same.
+    pub(super) batch_bytes: usize,
     /// Bytes of the decompressed input that were taken.
     pub(super) offset: u64,
     /// The line behind these.
@@ -48,8 +50,8 @@ impl Load {
 }
 
 impl Progress {
-    /// The load of a file, as far as it came before, or from its beginning.
-    pub(super) fn of(file: &Path, url: &str, into: &str, run: String, anew: bool) -> Result<Self> {
+    /// The load of a file, as far as it came before, or as it is `begun` now.
+    pub(super) fn of(file: &Path, url: &str, into: &str, begun: Self, anew: bool) -> Result<Self> {
         let metadata = fs::metadata(file)?;
         let modified = metadata.modified()?.duration_since(UNIX_EPOCH).unwrap_or_default();
         let load = Load {
@@ -60,7 +62,7 @@ impl Progress {
             into: into.into(),
         };
         let path = load.path()?;
-        let begun = Self { load: Some(load), ..Self::unkept(run) };
+        let begun = Self { load: Some(load), ..begun };
         let kept = match fs::read(path) {
             Ok(text) => serde_json::from_slice::<Self>(&text).ok(),
             Err(error) if error.kind() == io::ErrorKind::NotFound => None,
@@ -70,9 +72,9 @@ impl Progress {
     }
 
     /// A load that begins, and cannot be gone on with.
-    pub(super) fn unkept(run: String) -> Self {
+    pub(super) fn begin(run: String, batch_bytes: usize) -> Self {
         let Place { offset, line } = Place::default();
-        Self { load: None, run, offset, line, documents: 0, failed: 0 }
+        Self { load: None, run, batch_bytes, offset, line, documents: 0, failed: 0 }
     }
 
     /// Keeps it.
