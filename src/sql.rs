@@ -10,7 +10,7 @@ use clap::Args;
 use reqwest::Method;
 use rustyline::error::ReadlineError;
 use rustyline::history::FileHistory;
-use rustyline::{Config, Editor};
+use rustyline::{CompletionType, Config, Editor};
 use serde_json::{Value, json};
 
 use crate::client::{Client, DEFAULT_URL};
@@ -51,7 +51,7 @@ async fn ask(client: &Client, workspace: &str, sql: &str) -> Result<Value> {
 /// Reads statements that end in a semicolon, and the shell's own commands.
 async fn shell(client: &Client, workspace: &str) -> Result<()> {
     let mut editor: Editor<Names, FileHistory> =
-        Editor::with_config(Config::builder().auto_add_history(false).build())?;
+        Editor::with_config(Config::builder().completion_type(CompletionType::List).build())?;
     // Where there is no place for it, or none yet, the history is this shell's own.
     let history = state_file("history").unwrap_or_default();
     let _ = editor.load_history(&history);

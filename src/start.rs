@@ -6,7 +6,7 @@
 //! ```
 
 use std::fs::create_dir_all;
-use std::io::Write;
+use std::io::{IsTerminal, Write};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -69,7 +69,8 @@ pub(crate) struct StartArguments {
 /// Runs all roles until the process is told to stop.
 pub(crate) async fn start(arguments: StartArguments) -> Result<()> {
     let filter = EnvFilter::try_new(&arguments.log).context("--log")?;
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+    let colours = std::io::stderr().is_terminal();
+    tracing_subscriber::fmt().with_env_filter(filter).with_ansi(colours).with_writer(std::io::stderr).init();
     let node = Node::open(&arguments).await?;
     let listener = TcpListener::bind(arguments.http).await;
     let listener = listener.with_context(|| format!("the address {} cannot be used", arguments.http))?;

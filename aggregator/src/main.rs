@@ -1,6 +1,6 @@
 //! The aggregator as a process of its own: loads its configuration, wires, runs.
 
-use std::io::Write;
+use std::io::{IsTerminal, Write};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -75,7 +75,8 @@ impl Answers for CatalogAnswers {
 
 fn main() -> Result<()> {
     let settings: Settings = read_config(&Arguments::parse().config)?;
-    tracing_subscriber::fmt().with_writer(std::io::stderr).with_max_level(settings.log.0).init();
+    let log = tracing_subscriber::fmt().with_writer(std::io::stderr).with_ansi(std::io::stderr().is_terminal());
+    log.with_max_level(settings.log.0).init();
     let runtime =
         tokio::runtime::Builder::new_multi_thread().enable_all().thread_stack_size(STACK_BYTES_MIN).build()?;
     runtime.block_on(run(settings))

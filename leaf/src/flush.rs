@@ -110,6 +110,8 @@ impl Flusher {
                     (since, flushed_bytes) = (None, seen.applied_bytes);
                     delay = self.config.retry_delay_min;
                 }
+                // The process is stopping; what was written counts all the same.
+                Err(FlushError::Log(LogError::Closed)) => return,
                 Err(failure) => {
                     let shard = self.served.id();
                     error!(%shard, error = %failure, ?delay, "the shard is not flushed");

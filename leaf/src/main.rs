@@ -1,6 +1,6 @@
 //! The leaf as a process of its own: loads its configuration, wires, runs.
 
-use std::io::Write;
+use std::io::{IsTerminal, Write};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -91,7 +91,8 @@ fn flush_interval_ms() -> u64 {
 
 fn main() -> Result<()> {
     let config: LeafConfig = read_config(&Arguments::parse().config)?;
-    tracing_subscriber::fmt().with_writer(std::io::stderr).with_max_level(config.log.0).init();
+    let log = tracing_subscriber::fmt().with_writer(std::io::stderr).with_ansi(std::io::stderr().is_terminal());
+    log.with_max_level(config.log.0).init();
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().thread_stack_size(STACK_BYTES).build()?;
     runtime.block_on(run(config))
 }

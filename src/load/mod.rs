@@ -124,6 +124,8 @@ impl<'l> Loading<'l> {
 
     /// Loads to the end; returns how many documents were refused.
     async fn run(mut self, input: Documents) -> Result<u64> {
+        // Before the first request: were it kept behind it, a load killed in between would send it under another name.
+        self.progress.keep()?;
         let batch_bytes = self.progress.batch_bytes;
         let mut read = read_batch(input, batch_bytes).await?;
         let mut bytes = 0;

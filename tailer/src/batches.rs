@@ -173,3 +173,93 @@ fn encode(
     batch::encode(&Batch { header, operations: builder.finish() }, &mut bytes);
     (shard, bytes.into())
 }
+
+#[cfg(test)]
+mod tests {
+    use basalt_common::batch::{OperationKind, decode};
+    use basalt_common::catalog::{CatalogState, Command};
+    use basalt_common::id::SourceId;
+
+    use super::{
+        BEHIND_MAX, Change, Collection, Epoch, Item, SourcePartition, SourceRange, SourceStep, of_claim, of_source,
+        shard_of,
+    };
+
+    const SHARDS: u16 = 4;
+    const PARTITION: SourcePartition = SourcePartition { source: SourceId(3), incarnation: 9, partition: 1 };
+
+    fn collection() -> Collection {
+        let (workspace, name, text) = ("public".into(), "c".into(), String::new());
+        let create = Command::CreateCollection {
+            workspace,
+            name,
+            description: text.clone(),
+            owner: text,
+            shards: SHARDS,
+            key: None,
+        };
+        let state = CatalogState::default().apply(&create).expect("it is allowed");
+        let collection = state.collections().next().expect("it was made");
+        (**collection).clone()
+    }
+
+    fn delete(offset: u64) -> Item {
+        Item { index: offset, id: Some(format!("document {offset}")), change: Change::Delete }
+    }
+
+    fn shard(item: &Item) -> usize {
+        shard_of(item.id.as_deref().unwrap_or_default().as_bytes(), SHARDS.into()) as usize
+    }
+
+    /// Each shard gets what it lacks, in the order of the offsets, in one batch that covers all to the step's end.
+    #[test]
+    fn what_a_shard_has_is_left_out() {
+        let collection = collection();
+        let items: Vec<Item> = (100..160).map(delete).collect();
+        let due = vec![100, 130, 160, 155];
+        let step = SourceStep { partition: PARTITION, epoch: Epoch(5), due: due.clone(), last: 159 };
+        let (records, replayed) = of_source(&collection, &items, &step, 7);
+        let mut taken = 0;
+        for record in &records {
+            let number = usize::from(record.shard.shard);
+            let batch = decode(&record.bytes).expect("it was encoded");
+            let range = SourceRange { partition: PARTITION, epoch: Epoch(5), first: due[number], last: 159 };
+            assert_eq!(batch.header.sources, [range]);
+            let wanted = items.iter().filter(|item| shard(item) == number && item.index >= due[number]);
+            let wanted: Vec<&str> = wanted.filter_map(|item| item.id.as_deref()).collect();
+            let found: Vec<&str> = (0..batch.operations.len()).map(|row| batch.operations.ids.value(row)).collect();
+            assert_eq!(found, wanted);
+            assert!(batch.operations.kinds.iter().all(|kind| *kind == OperationKind::Delete));
+            taken += found.len() as u64;
+        }
+        assert_eq!(taken + replayed, items.len() as u64);
+        assert!(records.iter().all(|record| record.shard.shard != 2), "it has everything");
+    }
+
+    #[test]
+    fn a_shard_without_records_is_told_the_offset_in_time() {
+        let collection = collection();
+        let items = [delete(5_000)];
+        let own = shard(&items[0]);
+        let mut due = vec![5_000; SHARDS.into()];
+        let (behind, nearly) = ((own + 1) % 4, (own + 2) % 4);
+        (due[behind], due[nearly]) = (5_001 - BEHIND_MAX, 5_002 - BEHIND_MAX);
+        let step = SourceStep { partition: PARTITION, epoch: Epoch(1), due, last: 5_000 };
+        let (records, _) = of_source(&collection, &items, &step, 7);
+        let mut told: Vec<usize> = records.iter().map(|record| record.shard.shard.into()).collect();
+        told.sort_unstable();
+        let mut expected = vec![own, behind];
+        expected.sort_unstable();
+        assert_eq!(told, expected);
+    }
+
+    #[test]
+    fn a_claim_covers_nothing_in_every_shard() {
+        let claims = of_claim(&collection(), PARTITION, Epoch(2), 7);
+        assert_eq!(claims.len(), usize::from(SHARDS));
+        for claim in claims {
+            let batch = decode(&claim.bytes).expect("it was encoded");
+            assert!(batch.operations.is_empty() && batch.header.sources.iter().all(|range| range.first > range.last));
+        }
+    }
+}

@@ -1,6 +1,6 @@
 //! The tailer as a process of its own: loads its configuration, wires, runs.
 
-use std::io::Write;
+use std::io::{IsTerminal, Write};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -67,7 +67,8 @@ impl Answers for TailerAnswers {
 #[tokio::main]
 async fn main() -> Result<()> {
     let settings: Settings = read_config(&Arguments::parse().config)?;
-    tracing_subscriber::fmt().with_writer(std::io::stderr).with_max_level(settings.log.0).init();
+    let log = tracing_subscriber::fmt().with_writer(std::io::stderr).with_ansi(std::io::stderr().is_terminal());
+    log.with_max_level(settings.log.0).init();
     let listener = TcpListener::bind(settings.listen).await;
     let listener = listener.with_context(|| format!("listen on {}", settings.listen))?;
     let channels = Channels::default();

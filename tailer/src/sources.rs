@@ -130,8 +130,8 @@ impl Run {
 
     /// Claims the source and reads it, until it fails or its topic changes.
     async fn once(&self) -> Result<(), RunError> {
-        let SourceSettings::Kafka { brokers, topic, start } = &self.source.settings;
-        let topic = Arc::new(Topic::open(brokers, topic)?);
+        let SourceSettings::Kafka { brokers, topic, start, properties } = &self.source.settings;
+        let topic = Arc::new(Topic::open(brokers, topic, properties)?);
         *self.topic.lock().unwrap_or_else(PoisonError::into_inner) = Some(Arc::clone(&topic));
         let life = topic.life().await?;
         let epoch = self.claim().await?;

@@ -133,6 +133,13 @@ async fn sources_are_handled_by_their_users() -> Result<()> {
     refuse("whole/sources", with("start", json!("soon")), 400, "earliest").await?;
     refuse("whole/sources", with("topics", json!(1)), 400, "topics").await?;
     refuse("whole/sources", with("name", json!("no name")), 400, "name").await?;
+    refuse("whole/sources", with("properties", json!({ "ssl.ca.location": "/etc/passwd" })), 400, "ssl.ca.pem").await?;
+    let mut secret = with("properties", json!({ "sasl.password": "hunter2" }));
+    secret["name"] = json!("secret");
+    let (status, made) = server.json(Method::POST, &format!("{COLLECTIONS}/new/sources"), secret.to_string()).await?;
+    let told = server.json(Method::GET, &format!("{COLLECTIONS}/new/sources"), "").await?.1;
+    ensure!(status == 201 && made["properties"] == json!(["sasl.password"]), "{status} {made}");
+    ensure!(!made.to_string().contains("hunter2") && !told.to_string().contains("hunter2"), "{told}");
     refuse("whole/sources/straem/pause", json!({}), 404, "did you mean stream?").await?;
 
     let (status, _) = server.json(Method::DELETE, &format!("{COLLECTIONS}/whole/sources/stream"), "").await?;

@@ -2,7 +2,6 @@
 
 use std::fs::File;
 use std::io::{BufWriter, Write};
-use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
@@ -46,7 +45,7 @@ const GITHUB: [&str; 3] = [
 
 /// The real events, if this tree stands beside them.
 fn github_events() -> Result<Option<Vec<String>>> {
-    let shared = Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared");
+    let shared = basalt_harness::workspace().join("../shared");
     if !shared.is_dir() {
         println!("GitHub events: skipped, they are not on this machine");
         return Ok(None);

@@ -1,10 +1,12 @@
 //! Sources of collections: made, removed, paused, and how they are.
 
+use std::collections::BTreeMap;
+
 use axum::Json;
 use axum::extract::{Path, Request, State};
 use axum::http::StatusCode;
 use basalt_common::calls::{SourceState, SourceStatus};
-use basalt_common::catalog::{Command, Source, SourceSettings, SourceStart};
+use basalt_common::catalog::{Command, KafkaProperties, Source, SourceSettings, SourceStart};
 use basalt_common::failure::{Failure, FailureKind};
 use serde::{Deserialize, Serialize};
 
@@ -26,6 +28,8 @@ struct CreateSource {
     format: String,
     #[serde(default = "earliest")]
     start: SourceStart,
+    #[serde(default)]
+    properties: BTreeMap<String, String>,
 }
 
 fn json() -> String {
@@ -39,9 +43,14 @@ fn earliest() -> SourceStart {
 #[derive(Debug, Serialize)]
 pub(super) struct SourceBody {
     name: String,
-    #[serde(flatten)]
-    settings: SourceSettings,
+    #[serde(rename = "type")]
+    of: &'static str,
+    brokers: String,
+    topic: String,
     format: &'static str,
+    start: SourceStart,
+    /// Their names: values may be secrets.
+    properties: Vec<String>,
     #[serde(flatten)]
     status: SourceStatus,
 }
@@ -79,9 +88,10 @@ pub(super) async fn create(
     };
     one_of("type", &asked.of, "kafka")?;
     one_of("format", &asked.format, "json")?;
+    let properties = KafkaProperties::new(asked.properties).map_err(Failure::invalid)?;
     let collection = aggregator.collection_to_write(&workspace, &collection).await?;
     let CreateSource { name, brokers, topic, start, .. } = asked;
-    let settings = SourceSettings::Kafka { brokers, topic, start };
+    let settings = SourceSettings::Kafka { brokers, topic, start, properties };
     let command = Command::CreateSource { collection: collection.id.0, name: name.clone(), settings };
     aggregator.propose(command).await?;
     let source = find(&aggregator, &(workspace, collection.name.clone(), name))?;
@@ -145,5 +155,15 @@ async fn describe(aggregator: &Aggregator, source: &Source) -> SourceBody {
         reason: Some(failure.message),
         ..SourceStatus::default()
     });
-    SourceBody { name: source.name.clone(), settings: source.settings.clone(), format: "json", status }
+    let SourceSettings::Kafka { brokers, topic, start, properties } = &source.settings;
+    SourceBody {
+        name: source.name.clone(),
+        of: "kafka",
+        brokers: brokers.clone(),
+        topic: topic.clone(),
+        format: "json",
+        start: *start,
+        properties: properties.names().cloned().collect(),
+        status,
+    }
 }

@@ -295,7 +295,7 @@ fn read_key(text: &str) -> Result<FieldPath, Refusal> {
 #[cfg(test)]
 mod tests {
     use super::{CatalogState, CollectionId, Command, FieldSeen, Refusal, SourceId, SourceSettings};
-    use crate::catalog::SourceStart;
+    use crate::catalog::{KafkaProperties, SourceStart};
     use crate::schema::Step;
 
     fn create(name: &str) -> Command {
@@ -331,7 +331,12 @@ mod tests {
 
     #[test]
     fn sources_are_claimed_in_order_and_begin_once() {
-        let settings = SourceSettings::Kafka { brokers: "b:1".into(), topic: "t".into(), start: SourceStart::Latest };
+        let settings = SourceSettings::Kafka {
+            brokers: "b:1".into(),
+            topic: "t".into(),
+            start: SourceStart::Latest,
+            properties: KafkaProperties::default(),
+        };
         let create = Command::CreateSource { collection: 1, name: "s".into(), settings };
         let mut state = CatalogState::default();
         assert_eq!(state.apply(&create).err(), Some(Refusal::NoCollection));

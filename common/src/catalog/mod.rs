@@ -27,7 +27,7 @@ use crate::log::LogError;
 pub use command::{Command, Refusal};
 pub use local::LocalCatalog;
 pub use name::{NAME_BYTES_MAX, check_name};
-pub use source::{Beginning, Claim, Source, SourceSettings, SourceStart};
+pub use source::{Beginning, Claim, KafkaProperties, Source, SourceSettings, SourceStart};
 pub use state::{CatalogState, Collection, Workspace};
 
 /// Why a command was not done.

@@ -2,6 +2,7 @@
 //!
 //! In: what a client asked for. Out: settings as they are kept, who reads a source, and from where. Reading is the tailer's.
 
+use std::collections::BTreeMap;
 use std::fmt;
 
 use datafusion::arrow::compute::kernels::cast_utils::string_to_timestamp_nanos;
@@ -52,6 +53,61 @@ impl From<SourceStart> for String {
     }
 }
 
+/// What a source may say about its connections, as librdkafka names it: how they are secured, and from where they come. None
+/// of it reads a file of the server or loads code.
+const KAFKA_PROPERTIES: [&str; 11] = [
+    "client.rack",
+    "sasl.mechanism",
+    "sasl.mechanisms",
+    "sasl.password",
+    "sasl.username",
+    "security.protocol",
+    "ssl.ca.pem",
+    "ssl.certificate.pem",
+    "ssl.endpoint.identification.algorithm",
+    "ssl.key.password",
+    "ssl.key.pem",
+];
+
+/// More about the connections to Kafka. Shows no values: there are passwords among them.
+#[derive(Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct KafkaProperties(BTreeMap<String, String>);
+
+impl KafkaProperties {
+    /// Takes properties by name.
+    ///
+    /// # Errors
+    /// One of them may not be given.
+    pub fn new(properties: BTreeMap<String, String>) -> Result<Self, String> {
+        match properties.keys().find(|name| !KAFKA_PROPERTIES.contains(&name.as_str())) {
+            Some(name) => Err(format!("a source has no property {name:?}; there are {}", KAFKA_PROPERTIES.join(", "))),
+            None => Ok(Self(properties)),
+        }
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// Their names.
+    pub fn names(&self) -> impl Iterator<Item = &String> {
+        self.0.keys()
+    }
+
+    /// Their names and values.
+    pub fn iter(&self) -> impl Iterator<Item = (&String, &String)> {
+        self.0.iter()
+    }
+}
+
+impl fmt::Debug for KafkaProperties {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_set().entries(self.names()).finish()
+    }
+}
+
 /// What is read.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "type", rename_all = "lowercase")]
@@ -64,6 +120,9 @@ pub enum SourceSettings {
         topic: String,
         /// Where it begins.
         start: SourceStart,
+        /// More about the connections.
+        #[serde(default, skip_serializing_if = "KafkaProperties::is_empty")]
+        properties: KafkaProperties,
     },
 }
 
@@ -106,7 +165,17 @@ pub struct Source {
 
 #[cfg(test)]
 mod tests {
-    use super::SourceStart;
+    use super::{KafkaProperties, SourceStart};
+
+    #[test]
+    fn properties_are_chosen_and_secret() {
+        let of = |name: &str| KafkaProperties::new([(name.to_string(), "hunter2".to_string())].into());
+        let shown = format!("{:?}", of("sasl.password").expect("it may be given"));
+        assert!(shown.contains("sasl.password") && !shown.contains("hunter2"), "{shown}");
+        for name in ["ssl.ca.location", "plugin.library.paths", "sasl.kerberos.kinit.cmd", "group.id", "debug"] {
+            assert!(of(name).is_err(), "{name}");
+        }
+    }
 
     #[test]
     fn starts_are_written_as_read() {

@@ -27,6 +27,9 @@ const HELD: Duration = Duration::from_secs(20);
 /// How long a node waits before it asks again where it was not answered.
 const PAUSE: Duration = Duration::from_millis(200);
 
+/// One in so many failures is told of: every ten seconds.
+const FAILURES_SAID_EVERY: u32 = 50;
+
 /// The most commands of one reply.
 const COMMANDS_MAX: usize = 1_000;
 
@@ -90,20 +93,30 @@ impl RemoteCatalog {
     pub async fn follow(node: Url, channels: Channels) -> Arc<Self> {
         let states = watch::Sender::new(Arc::new(CatalogState::default()));
         let catalog = Arc::new(Self { node, channels, states });
+        let mut failures = 0;
         while let Err(failure) = catalog.read_to_the_end().await {
-            warn!(node = %catalog.node, %failure, "the catalog cannot be read yet");
-            tokio::time::sleep(PAUSE).await;
+            catalog.pause(&failure, &mut failures).await;
         }
         let following = Arc::downgrade(&catalog);
         tokio::spawn(async move {
+            let mut failures = 0;
             while let Some(catalog) = following.upgrade() {
-                if let Err(failure) = catalog.read(true).await {
-                    warn!(node = %catalog.node, %failure, "the catalog cannot be followed; asking again");
-                    tokio::time::sleep(PAUSE).await;
+                match catalog.read(true).await {
+                    Ok(_) => failures = 0,
+                    Err(failure) => catalog.pause(&failure, &mut failures).await,
                 }
             }
         });
         catalog
+    }
+
+    /// Waits before the node is asked again; says now and then why.
+    async fn pause(&self, failure: &Failure, failures: &mut u32) {
+        if failures.is_multiple_of(FAILURES_SAID_EVERY) {
+            warn!(node = %self.node, %failure, "the catalog cannot be read now; asking again");
+        }
+        *failures += 1;
+        tokio::time::sleep(PAUSE).await;
     }
 
     async fn call(&self, call: &CatalogCall) -> Result<Bytes, Failure> {

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use basalt_common::catalog::KafkaProperties;
 use basalt_common::log::{KafkaContext, topic_ids};
 use rdkafka::config::{ClientConfig, FromClientConfigAndContext};
 use rdkafka::consumer::base_consumer::PartitionQueue;
@@ -106,9 +107,12 @@ impl Topic {
     /// Makes the client; asks nothing.
     ///
     /// # Errors
-    /// librdkafka does not take the brokers, or there is no thread left.
-    pub fn open(brokers: &str, name: &str) -> Result<Self, TopicError> {
+    /// librdkafka does not take the brokers or a property, or there is no thread left.
+    pub fn open(brokers: &str, name: &str, properties: &KafkaProperties) -> Result<Self, TopicError> {
         let mut config = ClientConfig::new();
+        for (name, value) in properties.iter() {
+            config.set(name, value);
+        }
         config.set("bootstrap.servers", brokers).set("client.id", "basalt-source").set("group.id", "basalt-source");
         config.set("enable.auto.commit", "false").set("enable.auto.offset.store", "false");
         config.set("isolation.level", "read_committed").set("auto.offset.reset", "error").set("check.crcs", "true");
@@ -266,5 +270,29 @@ impl PartitionReader {
         *bytes += record.bytes();
         records.push(record);
         Ok(ControlFlow::Continue(()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{KafkaProperties, Topic};
+
+    fn open(properties: &[(&str, &str)]) -> Result<(), String> {
+        let properties = properties.iter().map(|(name, value)| ((*name).to_string(), (*value).to_string())).collect();
+        let properties = KafkaProperties::new(properties)?;
+        Topic::open("127.0.0.1:9", "t", &properties).map(drop).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn librdkafka_takes_secured_connections() {
+        let user = [("sasl.username", "u"), ("sasl.password", "p")];
+        let by = |protocol, mechanism| {
+            [&user[..], &[("security.protocol", protocol), ("sasl.mechanism", mechanism)]].concat()
+        };
+        for mechanism in ["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"] {
+            assert_eq!(open(&by("SASL_SSL", mechanism)), Ok(()), "{mechanism}");
+        }
+        let refused = open(&[("security.protocol", "SECRET")]).expect_err("there is no such protocol");
+        assert!(refused.contains("security.protocol"), "{refused}");
     }
 }

@@ -1,7 +1,7 @@
 //! A real Kafka broker in a process of its own.
 
 use std::net::TcpListener;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::Command;
 use std::time::Duration;
 
@@ -15,6 +15,8 @@ use rdkafka::message::{Header, OwnedHeaders};
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
 use tempfile::TempDir;
 
+use crate::workspace;
+
 /// A broker; stopped when dropped.
 #[derive(Debug)]
 pub struct Broker {
@@ -23,7 +25,7 @@ pub struct Broker {
 }
 
 fn script() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../services/kafka.sh")
+    workspace().join("tests/services/kafka.sh")
 }
 
 /// A port that is free now, with the one behind it: below those that systems give to outgoing connections, which could take

@@ -1,11 +1,12 @@
 //! DuckDB, another engine: the answers that ours must equal.
 
 use std::io::Write;
-use std::path::Path;
 use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, ensure};
 use serde_json::{Value as Json, json};
+
+use crate::workspace;
 
 /// The relative error that floats may have: sums of them depend on the order.
 const FLOAT_ERROR_MAX: f64 = 1e-9;
@@ -15,7 +16,7 @@ const FLOAT_ERROR_MAX: f64 = 1e-9;
 /// # Errors
 /// DuckDB cannot be installed, or refuses a statement.
 pub fn rows(setup: &[String], queries: &[&str]) -> Result<Vec<Vec<Json>>> {
-    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("../services/duckdb.sh");
+    let script = workspace().join("tests/services/duckdb.sh");
     let mut child = Command::new(script).arg("run").stdin(Stdio::piped()).stdout(Stdio::piped()).spawn()?;
     let asked = json!({ "setup": setup, "queries": queries }).to_string();
     child.stdin.take().context("it has an input")?.write_all(asked.as_bytes())?;

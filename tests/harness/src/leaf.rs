@@ -4,7 +4,7 @@
 //! when its input does, so that none outlives its test.
 
 use std::io::{BufRead, BufReader, Write};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 
 use anyhow::{Context, Result, ensure};
@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 use url::Url;
 
 use crate::tables::Table;
+use crate::workspace;
 
 /// What a leaf process is told to hold.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -112,8 +113,7 @@ impl Drop for LeafProcess {
 /// # Errors
 /// It was not built.
 pub fn program(name: &str) -> Result<PathBuf> {
-    let workspace = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
-    let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| workspace.join("target"), PathBuf::from);
+    let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| workspace().join("target"), PathBuf::from);
     let program = target.join("debug").join(name);
     ensure!(program.is_file(), "{} is not there; run `cargo build --workspace` first", program.display());
     Ok(program)

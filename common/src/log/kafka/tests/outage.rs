@@ -131,8 +131,8 @@ impl Load {
 
     /// Lets something happen to the broker, once there is load on it, and waits until it answers again.
     async fn suffer(&self, broker: &Arc<Broker>, mishap: Mishap) {
-        let end = self.log.end(shard(0)).await.unwrap().0;
-        within(async { while self.log.end(shard(0)).await.unwrap().0 < end + 1_000 {} }).await;
+        let end = within(self.end()).await;
+        within(async { while self.end().await < end + 1_000 {} }).await;
         let sufferer = Arc::clone(broker);
         let again = |stop: fn(&Broker)| {
             blocking(move || {
@@ -151,7 +151,31 @@ impl Load {
                 broker.signal("-CONT");
             }
         }
-        within(async { while self.log.end(shard(0)).await.is_err() {} }).await;
+        within(self.end()).await;
+    }
+
+    /// The end of a shard, however often the log is not available.
+    async fn end(&self) -> u64 {
+        loop {
+            match self.log.end(shard(0)).await {
+                Ok(end) => return end.0,
+                Err(LogError::Unavailable { .. }) => {}
+                Err(error) => panic!("{error}"),
+            }
+        }
+    }
+
+    /// Appends to a shard until that is acknowledged: all that was sent before it is settled then.
+    async fn settle(&self, number: u16) -> (u64, String) {
+        for turn in 0.. {
+            let text = format!("settled {number}/{turn}");
+            match self.log.append(shard(number), record(text.clone())).await {
+                Ok(position) => return (position.0, text),
+                Err(LogError::Unavailable { .. }) => self.unknown.send_modify(|count| *count += 1),
+                Err(error) => panic!("{error}"),
+            }
+        }
+        unreachable!("the loop ends when it is acknowledged")
     }
 }
 
@@ -173,6 +197,10 @@ async fn nothing_acknowledged_is_lost_and_nothing_doubled() {
         acknowledged[usize::from(number)].extend(positions);
     }
     // What was not acknowledged in time may be on its way still.
+    for number in 0..2 {
+        let (position, text) = within(load.settle(number)).await;
+        acknowledged[usize::from(number)].insert(position, text);
+    }
     within(log.close()).await.unwrap();
     let unknown = *load.unknown.borrow();
     for (number, (tail, acknowledged)) in tails.into_iter().zip(acknowledged).enumerate() {
