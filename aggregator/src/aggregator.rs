@@ -103,6 +103,7 @@ impl Aggregator {
             owner: String::new(),
             shards: self.config.shards,
             key: None,
+            version: None,
         };
         match self.propose(command).await {
             Ok(()) => {}
@@ -123,7 +124,7 @@ impl Aggregator {
                 Refusal::Exists { .. } => FailureKind::Conflict,
                 Refusal::NoWorkspace(_) | Refusal::NoCollection | Refusal::NoSource => FailureKind::NotFound,
                 Refusal::Name(_)
-                | Refusal::Key(_)
+                | Refusal::Path { .. }
                 | Refusal::Shards { .. }
                 | Refusal::TooManySources(_)
                 | Refusal::TooManyFields { .. } => FailureKind::InvalidRequest,

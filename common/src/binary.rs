@@ -46,6 +46,16 @@ pub fn put_bits(out: &mut Vec<u8>, bits: impl Iterator<Item = bool>) {
     }
 }
 
+/// Appends ascending numbers: how many, then by how much each is above the one before, less one.
+pub fn put_ascending(out: &mut Vec<u8>, numbers: &[u32]) {
+    put_varint(out, numbers.len() as u64);
+    let mut next = 0;
+    for number in numbers {
+        put_varint(out, u64::from(*number) - next);
+        next = u64::from(*number) + 1;
+    }
+}
+
 /// Appends whether a value is there, and the value if it is.
 pub fn put_option<T>(out: &mut Vec<u8>, value: Option<&T>, put: impl FnOnce(&mut Vec<u8>, &T)) {
     out.push(value.is_some().into());
@@ -164,6 +174,22 @@ impl<'b> Reader<'b> {
             1 => read(self).map(Some),
             _ => Err(self.error("a mark of presence is neither 0 nor 1").into()),
         }
+    }
+
+    /// Strictly ascending numbers, as [`put_ascending`] writes them.
+    ///
+    /// # Errors
+    /// There are fewer, or one is larger than 32 bits.
+    pub fn ascending(&mut self) -> Result<Vec<u32>, BinaryError> {
+        let count = self.count()?;
+        let (mut numbers, mut next) = (Vec::new(), 0_u64);
+        for _ in 0..count {
+            let number = next.checked_add(self.varint()?).and_then(|number| u32::try_from(number).ok());
+            let number = number.ok_or_else(|| self.error("a number is larger than its kind"))?;
+            numbers.push(number);
+            next = u64::from(number) + 1;
+        }
+        Ok(numbers)
     }
 
     /// Checks that nothing is left.

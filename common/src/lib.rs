@@ -30,6 +30,8 @@ pub mod schema;
 
 pub mod patch;
 
+pub mod version;
+
 pub mod sql_type;
 
 pub mod functions;

@@ -17,6 +17,8 @@ pub mod segment;
 
 pub mod keys;
 
+pub mod unsettled;
+
 pub mod apply;
 
 pub mod policy;
@@ -24,6 +26,8 @@ pub mod policy;
 pub mod merge;
 
 pub mod shard;
+
+pub mod fingerprint;
 
 pub mod requests;
 

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use basalt_common::columns::TypedColumns;
 use basalt_common::id::FieldId;
-use datafusion::arrow::array::{StringArray, UInt32Array};
+use datafusion::arrow::array::{Int64Array, StringArray, UInt32Array};
 
 use crate::segment::{Segment, SegmentId, SegmentVersion};
 
@@ -20,6 +20,12 @@ pub fn merge(versions: &[Arc<SegmentVersion>], id: SegmentId) -> Segment {
         rows.values().iter().map(|row| ids.value(*row as usize))
     });
     let ids = StringArray::from_iter_values(ids.collect::<Vec<_>>());
+    let versioned = versions.iter().any(|version| version.segment().versions().is_some());
+    let row_versions = versions.iter().zip(&live).flat_map(|(version, rows)| {
+        let segment = version.segment();
+        rows.values().iter().map(|row| segment.version(*row))
+    });
+    let row_versions: Option<Int64Array> = versioned.then(|| row_versions.collect());
     let fields: BTreeSet<FieldId> = versions.iter().flat_map(|version| version.fields()).collect();
     let column = |field: FieldId| {
         let parts: Vec<TypedColumns> =
@@ -28,5 +34,5 @@ pub fn merge(versions: &[Arc<SegmentVersion>], id: SegmentId) -> Segment {
     };
     let columns = fields.into_iter().map(|field| (field, column(field)));
     let filled: BTreeMap<FieldId, TypedColumns> = columns.filter(|(_, values)| !values.columns().is_empty()).collect();
-    Segment::new(id, ids, filled)
+    Segment::new(id, ids, row_versions, filled)
 }

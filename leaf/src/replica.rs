@@ -127,6 +127,17 @@ fn void(position: LogPosition, batch: &Batch, verdict: Verdict) -> Outcomes {
     Outcomes { counts, failures, conflict: false }
 }
 
+/// Why an operation failed, if it did.
+fn reason(outcome: &Outcome) -> Option<String> {
+    match outcome {
+        Outcome::Failed(error) => Some(error.to_string()),
+        Outcome::TooLate { version, settled_below } => Some(format!(
+            "its version {version} is too low: below {settled_below} everything is settled by the collection's lateness"
+        )),
+        _ => None,
+    }
+}
+
 /// The outcomes of a batch, counted.
 fn outcomes(each: &[Outcome]) -> Outcomes {
     let mut counts = OutcomeCounts::default();
@@ -138,14 +149,13 @@ fn outcomes(each: &[Outcome]) -> Outcomes {
             Outcome::Patched => &mut counts.patched,
             Outcome::Deleted => &mut counts.deleted,
             Outcome::Missing => &mut counts.missing,
-            Outcome::Failed(error) => {
-                if failures.len() < FAILURES_MAX {
-                    failures.push((row as u32, error.to_string()));
-                }
-                &mut counts.failed
-            }
+            Outcome::Ignored => &mut counts.ignored,
+            Outcome::TooLate { .. } | Outcome::Failed(_) => &mut counts.failed,
         };
         *count += 1;
+        if let (Some(reason), true) = (reason(outcome), failures.len() < FAILURES_MAX) {
+            failures.push((row as u32, reason));
+        }
     }
     Outcomes { counts, failures, conflict: false }
 }

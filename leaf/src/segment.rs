@@ -12,7 +12,7 @@ use basalt_common::id::FieldId;
 use basalt_common::schema::Schema;
 use basalt_common::value::flatten::unflatten;
 use basalt_common::value::{FieldPath, Value};
-use datafusion::arrow::array::{Array, ArrayRef, StringArray, UInt32Array};
+use datafusion::arrow::array::{Array, ArrayRef, Int64Array, StringArray, UInt32Array};
 use datafusion::arrow::compute::take;
 use roaring::RoaringBitmap;
 
@@ -36,6 +36,9 @@ pub struct Address {
 pub struct Segment {
     id: SegmentId,
     ids: StringArray,
+    /// The versions of the upserts that brought the rows, in a collection with versions; null where a patch made the row.
+    /// INVARIANT: as many as there are ids; checked in [`Segment::new`].
+    versions: Option<Int64Array>,
     /// INVARIANT: each of as many rows as there are ids; checked in [`Segment::new`].
     fields: BTreeMap<FieldId, TypedColumns>,
     column_bytes_max: usize,
@@ -46,14 +49,20 @@ impl Segment {
     /// Makes a segment of the documents with these `_id`s.
     ///
     /// # Panics
-    /// A field has another number of rows.
-    pub fn new(id: SegmentId, ids: StringArray, fields: BTreeMap<FieldId, TypedColumns>) -> Self {
+    /// A field has another number of rows, or the versions have.
+    pub fn new(
+        id: SegmentId,
+        ids: StringArray,
+        versions: Option<Int64Array>,
+        fields: BTreeMap<FieldId, TypedColumns>,
+    ) -> Self {
+        assert!(versions.as_ref().is_none_or(|versions| versions.len() == ids.len()), "each row has its version");
         for (field, columns) in &fields {
             assert_eq!(columns.rows(), ids.len(), "field {field:?} has another number of rows than its segment");
         }
         let sizes: Vec<usize> = fields.values().map(TypedColumns::bytes).chain([ids.value_data().len()]).collect();
         let (column_bytes_max, bytes) = (sizes.iter().copied().max().unwrap_or_default(), sizes.iter().sum());
-        Self { id, ids, fields, column_bytes_max, bytes }
+        Self { id, ids, versions, fields, column_bytes_max, bytes }
     }
 
     /// Its number.
@@ -74,6 +83,17 @@ impl Segment {
     /// The `_id`s of its rows.
     pub fn ids(&self) -> &StringArray {
         &self.ids
+    }
+
+    /// The versions of the upserts that brought its rows.
+    pub fn versions(&self) -> Option<&Int64Array> {
+        self.versions.as_ref()
+    }
+
+    /// The version of the upsert that brought a row, if it had one.
+    pub fn version(&self, row: u32) -> Option<i64> {
+        let versions = self.versions.as_ref()?;
+        versions.is_valid(row as usize).then(|| versions.value(row as usize))
     }
 
     /// Its fields, ascending.

@@ -20,6 +20,7 @@ use crate::merge::merge;
 use crate::overlay::WrittenBytes;
 use crate::policy::{MergePolicy, SegmentSize};
 use crate::segment::{Address, Segment, SegmentId, SegmentVersion};
+use crate::unsettled::Unsettled;
 
 /// Why a batch was not applied.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
@@ -82,6 +83,8 @@ pub struct ShardCheckpoint {
     pub next_segment: u64,
     /// The least schema version that knows every field.
     pub schema_version: u64,
+    /// What operations with versions may yet change.
+    pub unsettled: Unsettled,
 }
 
 /// Why a shard cannot be made from what was kept of it.
@@ -120,6 +123,7 @@ impl Newest {
 pub struct Shard {
     versions: Versions,
     keys: Keys,
+    unsettled: Unsettled,
     next_segment: SegmentId,
     schema_version: u64,
     applied: Option<LogPosition>,
@@ -134,6 +138,7 @@ impl Shard {
         Self {
             versions: BTreeMap::new(),
             keys: Keys::default(),
+            unsettled: Unsettled::default(),
             next_segment: SegmentId(0),
             schema_version: 0,
             applied: None,
@@ -165,6 +170,7 @@ impl Shard {
         }
         shard.next_segment = SegmentId(checkpoint.next_segment);
         shard.schema_version = checkpoint.schema_version;
+        shard.unsettled = checkpoint.unsettled.clone();
         shard.applied = checkpoint.snapshot.position();
         shard.newest.publish(Snapshot::new(shard.applied, shard.versions.values().cloned().collect()));
         Ok(shard)
@@ -176,6 +182,7 @@ impl Shard {
             snapshot: self.newest.pin(),
             next_segment: self.next_segment.0,
             schema_version: self.schema_version,
+            unsettled: self.unsettled.clone(),
         }
     }
 
@@ -195,7 +202,8 @@ impl Shard {
     pub fn apply(&mut self, position: LogPosition, batch: &Batch, schema: &Schema) -> Result<Vec<Outcome>, ApplyError> {
         assert!(self.applied.is_none_or(|applied| applied < position), "batches apply in the order of the log");
         check(position, batch, schema)?;
-        let applier = Applier::new(schema, batch, &self.versions, &mut self.keys, self.next_segment);
+        let Self { versions, keys, unsettled, .. } = self;
+        let applier = Applier::new(schema, batch, versions, keys, unsettled, self.next_segment);
         let Changes { segments, runs, buried, outcomes } = applier.apply();
         self.next_segment.0 += segments.len() as u64;
         self.schema_version = self.schema_version.max(batch.header.schema_version);
@@ -326,6 +334,7 @@ mod tests {
             event_time_micros: None,
             sources: Vec::new(),
             request: None,
+            horizon: None,
         };
         Batch { header, operations: builder.finish() }
     }

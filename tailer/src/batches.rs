@@ -8,9 +8,11 @@ use basalt_common::catalog::Collection;
 use basalt_common::id::{Epoch, ShardId};
 use basalt_common::position::{SourcePartition, SourceRange};
 use basalt_common::routing::shard_of;
+use basalt_common::version::VersionRule;
 use bytes::Bytes;
 
 use crate::items::{Change, Item};
+use crate::stamps::Stamp;
 
 /// The most operations of one batch: a bound on what one step of a leaf takes, and on what sparse fields cost in it.
 pub const BATCH_ROWS_MAX: usize = 8192;
@@ -38,7 +40,7 @@ pub fn of_request(
     logged_at_micros: i64,
 ) -> Vec<Record> {
     let mut open: Vec<(BatchBuilder, Vec<u32>)> = Vec::new();
-    open.resize_with(collection.shards.into(), Default::default);
+    open.resize_with(collection.shards.into(), || (builder_of(collection), Vec::new()));
     let mut parts = vec![0_usize; collection.shards.into()];
     let mut records = Vec::new();
     let finish = |shard: usize, part: usize, builder: BatchBuilder, items: Vec<u32>| {
@@ -49,10 +51,11 @@ pub fn of_request(
     for item in items {
         let (shard, id) = route(collection, &item);
         let (builder, indices) = &mut open[shard];
-        add(builder, collection, id, &item.change);
+        add(builder, collection, id, &item);
         indices.push(item.index as u32);
         if builder.len() == BATCH_ROWS_MAX {
-            records.push(finish(shard, parts[shard], std::mem::take(builder), std::mem::take(indices)));
+            let full = std::mem::replace(builder, builder_of(collection));
+            records.push(finish(shard, parts[shard], full, std::mem::take(indices)));
             parts[shard] += 1;
         }
     }
@@ -90,13 +93,13 @@ pub fn of_source(
 ) -> (Vec<Record>, u64) {
     assert!(items.len() <= BATCH_ROWS_MAX, "the operations of a step are one batch for each shard");
     let mut open: Vec<BatchBuilder> = Vec::new();
-    open.resize_with(collection.shards.into(), Default::default);
+    open.resize_with(collection.shards.into(), || builder_of(collection));
     let mut replayed = 0;
     for item in items {
         let (shard, id) = route(collection, item);
         match item.index < step.due[shard] {
             true => replayed += 1,
-            false => add(&mut open[shard], collection, id, &item.change),
+            false => add(&mut open[shard], collection, id, item),
         }
     }
     let mut records = Vec::new();
@@ -121,7 +124,7 @@ pub fn of_claim(
     let range = SourceRange { partition, epoch, first: 1, last: 0 };
     let claim = |shard: u16| {
         let shard = usize::from(shard);
-        let (shard, bytes) = encode(collection, shard, BatchBuilder::default(), None, vec![range], logged_at_micros);
+        let (shard, bytes) = encode(collection, shard, builder_of(collection), None, vec![range], logged_at_micros);
         Record { shard, bytes, items: Vec::new() }
     };
     (0..collection.shards).map(claim).collect()
@@ -132,14 +135,24 @@ fn route<'i>(collection: &Collection, item: &'i Item) -> (usize, &'i str) {
     (shard_of(id.as_bytes(), collection.shards.into()) as usize, id)
 }
 
-fn add(builder: &mut BatchBuilder, collection: &Collection, id: &str, change: &Change) {
+fn builder_of(collection: &Collection) -> BatchBuilder {
+    match collection.version.is_some() {
+        true => BatchBuilder::versioned(),
+        false => BatchBuilder::default(),
+    }
+}
+
+fn add(builder: &mut BatchBuilder, collection: &Collection, id: &str, item: &Item) {
     let schema = &collection.schema;
-    match change {
+    match &item.change {
         Change::Upsert(document) => builder.upsert(schema, id, document).expect("its fields are registered"),
         Change::Patch { operations, insert } => {
             builder.patch(schema, id, operations, *insert).expect("its fields are registered");
         }
         Change::Delete => builder.delete(id),
+    }
+    if let Some(Stamp { version, operation_id }) = item.stamp {
+        builder.version(version, operation_id.expect("operations were named"));
     }
 }
 
@@ -168,6 +181,7 @@ fn encode(
         event_time_micros: None,
         sources,
         request,
+        horizon: collection.version.as_ref().map(VersionRule::horizon),
     };
     let mut bytes = Vec::new();
     batch::encode(&Batch { header, operations: builder.finish() }, &mut bytes);
@@ -177,34 +191,19 @@ fn encode(
 #[cfg(test)]
 mod tests {
     use basalt_common::batch::{OperationKind, decode};
-    use basalt_common::catalog::{CatalogState, Command};
     use basalt_common::id::SourceId;
 
     use super::{
-        BEHIND_MAX, Change, Collection, Epoch, Item, SourcePartition, SourceRange, SourceStep, of_claim, of_source,
-        shard_of,
+        BEHIND_MAX, Change, Epoch, Item, SourcePartition, SourceRange, SourceStep, of_claim, of_source, shard_of,
     };
+
+    use crate::items::tests::collection;
 
     const SHARDS: u16 = 4;
     const PARTITION: SourcePartition = SourcePartition { source: SourceId(3), incarnation: 9, partition: 1 };
 
-    fn collection() -> Collection {
-        let (workspace, name, text) = ("public".into(), "c".into(), String::new());
-        let create = Command::CreateCollection {
-            workspace,
-            name,
-            description: text.clone(),
-            owner: text,
-            shards: SHARDS,
-            key: None,
-        };
-        let state = CatalogState::default().apply(&create).expect("it is allowed");
-        let collection = state.collections().next().expect("it was made");
-        (**collection).clone()
-    }
-
     fn delete(offset: u64) -> Item {
-        Item { index: offset, id: Some(format!("document {offset}")), change: Change::Delete }
+        Item { index: offset, id: Some(format!("document {offset}")), change: Change::Delete, stamp: None }
     }
 
     fn shard(item: &Item) -> usize {
@@ -214,7 +213,7 @@ mod tests {
     /// Each shard gets what it lacks, in the order of the offsets, in one batch that covers all to the step's end.
     #[test]
     fn what_a_shard_has_is_left_out() {
-        let collection = collection();
+        let collection = collection(None, None);
         let items: Vec<Item> = (100..160).map(delete).collect();
         let due = vec![100, 130, 160, 155];
         let step = SourceStep { partition: PARTITION, epoch: Epoch(5), due: due.clone(), last: 159 };
@@ -238,7 +237,7 @@ mod tests {
 
     #[test]
     fn a_shard_without_records_is_told_the_offset_in_time() {
-        let collection = collection();
+        let collection = collection(None, None);
         let items = [delete(5_000)];
         let own = shard(&items[0]);
         let mut due = vec![5_000; SHARDS.into()];
@@ -255,7 +254,7 @@ mod tests {
 
     #[test]
     fn a_claim_covers_nothing_in_every_shard() {
-        let claims = of_claim(&collection(), PARTITION, Epoch(2), 7);
+        let claims = of_claim(&collection(None, None), PARTITION, Epoch(2), 7);
         assert_eq!(claims.len(), usize::from(SHARDS));
         for claim in claims {
             let batch = decode(&claim.bytes).expect("it was encoded");

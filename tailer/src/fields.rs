@@ -81,7 +81,7 @@ mod tests {
 
     fn upsert(index: u64, keys: &[&str]) -> Item {
         let document: Object = keys.iter().map(|key| (key.to_string(), Value::Int(1))).collect();
-        Item { index, id: Some(index.to_string()), change: Change::Upsert(document) }
+        Item { index, id: Some(index.to_string()), change: Change::Upsert(document), stamp: None }
     }
 
     #[test]

@@ -1,5 +1,7 @@
 //! `_id`s for documents that come without one.
 //!
+//! Operation ids for increments that come without one: made alike, so that what arrives again is known.
+//!
 //! In: the time, or a request's key and an item's number, or a position in a source. Out: UUIDs as text: of version 7 (time
 //! first, so that they are in the order in which they were made, about), or of version 8 and the same again for the same item
 //! of the same request, or the same position.
@@ -26,32 +28,43 @@ impl IdMaker {
 
     /// An `_id` that no other call gives.
     pub fn next(&self, now_micros: i64) -> String {
-        let mut random = self.random.lock().unwrap_or_else(PoisonError::into_inner);
-        let bits = u128::from(random.next_u64()) << 64 | u128::from(random.next_u64());
-        drop(random);
-        let bytes = bits.to_le_bytes();
+        let bytes = self.bits().to_le_bytes();
         let counter: &[u8; 10] = bytes.first_chunk().expect("16 bytes are more than 10");
         let millis = u64::try_from(now_micros / 1000).unwrap_or_default();
         text(Builder::from_unix_timestamp_millis(millis, counter).into_uuid())
     }
 
-    /// The `_id` of an item of a request with a key: the same at every try.
-    pub fn of_request(&self, key: &RequestKey, index: u64) -> String {
-        let seed = xxh3_64_with_seed(&index.to_le_bytes(), key.body_hash);
-        let hash = xxh3_128_with_seed(key.key.as_bytes(), seed);
-        text(Builder::from_custom_bytes(hash.to_le_bytes()).into_uuid())
+    /// An operation id that no other call gives.
+    pub fn next_operation(&self) -> u128 {
+        self.bits().max(1)
     }
 
-    /// The `_id` of a record of a source: the same whenever it is read.
-    pub fn of_position(&self, partition: SourcePartition, offset: u64) -> String {
-        let SourcePartition { source, incarnation, partition } = partition;
-        let mut position = [0; 32];
-        position[..16].copy_from_slice(&incarnation.to_le_bytes());
-        position[16..20].copy_from_slice(&source.0.to_le_bytes());
-        position[20..24].copy_from_slice(&partition.to_le_bytes());
-        position[24..].copy_from_slice(&offset.to_le_bytes());
-        text(Builder::from_custom_bytes(xxh3_128(&position).to_le_bytes()).into_uuid())
+    fn bits(&self) -> u128 {
+        let mut random = self.random.lock().unwrap_or_else(PoisonError::into_inner);
+        u128::from(random.next_u64()) << 64 | u128::from(random.next_u64())
     }
+}
+
+/// The `_id` that bits make: the same for the same.
+pub fn id_of(bits: u128) -> String {
+    text(Builder::from_custom_bytes(bits.to_le_bytes()).into_uuid())
+}
+
+/// What names an item of a request with a key: the same at every try, never 0.
+pub fn of_request(key: &RequestKey, index: u64) -> u128 {
+    let seed = xxh3_64_with_seed(&index.to_le_bytes(), key.body_hash);
+    xxh3_128_with_seed(key.key.as_bytes(), seed).max(1)
+}
+
+/// What names a record of a source: the same whenever it is read, never 0.
+pub fn of_position(partition: SourcePartition, offset: u64) -> u128 {
+    let SourcePartition { source, incarnation, partition } = partition;
+    let mut position = [0; 32];
+    position[..16].copy_from_slice(&incarnation.to_le_bytes());
+    position[16..20].copy_from_slice(&source.0.to_le_bytes());
+    position[20..24].copy_from_slice(&partition.to_le_bytes());
+    position[24..].copy_from_slice(&offset.to_le_bytes());
+    xxh3_128(&position).max(1)
 }
 
 fn text(id: Uuid) -> String {
@@ -62,7 +75,7 @@ fn text(id: Uuid) -> String {
 mod tests {
     use std::collections::HashSet;
 
-    use super::{IdMaker, RequestKey};
+    use super::{IdMaker, RequestKey, id_of, of_request};
 
     #[test]
     fn made_ids_differ_and_those_of_a_request_come_back() {
@@ -72,8 +85,8 @@ mod tests {
         let (earlier, later) = (maker.next(1_700_000_000_000_000), maker.next(1_700_000_001_000_000));
         assert!(earlier < later, "{earlier} {later}");
         let key = |key: &str| RequestKey { key: key.into(), body_hash: 1 };
-        let of = |text: &str, index| IdMaker::new(1).of_request(&key(text), index);
-        assert_eq!(of("a", 0), maker.of_request(&key("a"), 0));
+        let of = |text: &str, index| id_of(of_request(&key(text), index));
+        assert_eq!(of("a", 0), of("a", 0));
         assert_eq!(HashSet::from([of("a", 0), of("a", 1), of("b", 0)]).len(), 3);
     }
 }

@@ -4,6 +4,7 @@
 //! why, and where in the body. Owns what is accepted as an `_id`, and the shapes of patches and deletes.
 
 use basalt_common::calls::{BodyFormat, ItemError, WriteKind};
+use basalt_common::catalog::Collection;
 use basalt_common::failure::{Failure, FailureKind};
 use basalt_common::patch::{PatchOperation, parse_merge, parse_operations};
 use basalt_common::value::json::{
@@ -11,8 +12,10 @@ use basalt_common::value::json::{
 };
 use basalt_common::value::json_write::{JsonStyle, write_json};
 use basalt_common::value::{FieldPath, Object, Tagged, Value};
+use basalt_common::version::{VersionRule, read_version};
 
 use crate::kafka::Record;
+use crate::stamps::{self, PatchLabels, Stamp};
 
 /// The longest `_id`.
 pub const ID_BYTES_MAX: usize = 1024;
@@ -42,6 +45,8 @@ pub struct Item {
     pub id: Option<String>,
     /// What is done.
     pub change: Change,
+    /// Its place among the operations on its document, in a collection with versions.
+    pub stamp: Option<Stamp>,
 }
 
 /// The items of a body.
@@ -62,6 +67,19 @@ impl Items {
                 self.errors.push(ItemError { index, byte_offset, id, message });
             }
         }
+    }
+
+    /// Moves items whose versions are too far ahead to the errors.
+    pub fn refuse_future(&mut self, rule: &VersionRule, now_micros: i64) {
+        let Self { items, errors } = self;
+        items.retain(|item| {
+            let checked = item.stamp.map_or(Ok(()), |stamp| rule.check_future(stamp.version, now_micros));
+            if let Err(error) = &checked {
+                let (index, id) = (item.index, item.id.clone());
+                errors.push(ItemError { index, byte_offset: None, id, message: error.to_string() });
+            }
+            checked.is_ok()
+        });
     }
 }
 
@@ -87,22 +105,22 @@ pub fn read_items(
     kind: WriteKind,
     format: BodyFormat,
     body: &[u8],
-    key: Option<&FieldPath>,
+    collection: &Collection,
     limits: &JsonLimits,
 ) -> Result<Items, Failure> {
     let mut items = Items::default();
     match (kind, format) {
-        (WriteKind::Delete, _) => read_deletes(body, limits, &mut items)?,
+        (WriteKind::Delete, _) => read_deletes(body, collection, limits, &mut items)?,
         (_, BodyFormat::Json) => {
             let values = parse_array_of_documents(body, limits).map_err(|error| body_failure(&error))?;
             for (index, value) in values.into_iter().enumerate() {
-                items.add(index as u64, item(kind, value, key));
+                items.add(index as u64, item(kind, value, collection));
             }
         }
         (_, BodyFormat::Ndjson) => {
             for (index, line) in ndjson_lines(body).enumerate() {
                 let read = match parse_document(line.bytes, limits) {
-                    Ok(value) => item(kind, value, key),
+                    Ok(value) => item(kind, value, collection),
                     Err(error) => {
                         let byte_offset = Some((line.byte_offset + error.byte_offset) as u64);
                         let message = format!("line {}, column {}: {}", line.number, error.column, error.kind);
@@ -125,39 +143,33 @@ fn body_failure(error: &JsonError) -> Failure {
         .with_hint("nothing was accepted; mend the body, or send NDJSON, of which the other lines are taken")
 }
 
-fn item(kind: WriteKind, value: Value, key: Option<&FieldPath>) -> Result<Item, Fault> {
+fn item(kind: WriteKind, value: Value, collection: &Collection) -> Result<Item, Fault> {
     let Value::Object(mut object) = value else {
         return Err(Fault::new(None, format!("a document is an object, not a {}", value.value_type().name())));
     };
     let id = object.remove("_id").map(|id| read_id(&id)).transpose().map_err(|message| Fault::new(None, message))?;
     match kind {
         WriteKind::Upsert => {
-            let id = match key {
+            let id = match &collection.key {
                 Some(key) => Some(id_by_key(key, id, &object)?),
                 None => id,
             };
-            Ok(Item { index: 0, id, change: Change::Upsert(object) })
+            let version = collection.version.as_ref().map(|rule| rule.version_of(&object)).transpose();
+            let version = version.map_err(|error| Fault::new(id.clone(), error.to_string()))?;
+            Ok(Item { index: 0, id, change: Change::Upsert(object), stamp: version.map(Stamp::plain) })
         }
         _ => {
             let Some(id) = id else { return Err(Fault::new(None, "a patch names the document: \"_id\" is missing")) };
-            let change = read_patch(object).map_err(|message| Fault::new(Some(id.clone()), message))?;
-            Ok(Item { index: 0, id: Some(id), change })
+            let read = read_patch(object, collection).map_err(|message| Fault::new(Some(id.clone()), message));
+            let (change, stamp) = read?;
+            Ok(Item { index: 0, id: Some(id), change, stamp })
         }
     }
 }
 
 /// The `_id` of a document in a collection that makes it of a field.
 fn id_by_key(key: &FieldPath, given: Option<String>, document: &Object) -> Result<String, Fault> {
-    let mut found = None;
-    let mut object = Some(document);
-    for name in key.keys() {
-        found = object.and_then(|object| object.get(name));
-        object = match found {
-            Some(Value::Object(object)) => Some(object),
-            _ => None,
-        };
-    }
-    let Some(found) = found else {
+    let Some(found) = key.find_in(document) else {
         return Err(Fault::new(given, format!("the collection's key is {key}, and the document has no such field")));
     };
     let id = read_id(found).map_err(|message| Fault::new(given.clone(), format!("the key {key}: {message}")))?;
@@ -175,7 +187,7 @@ fn id_by_key(key: &FieldPath, given: Option<String>, document: &Object) -> Resul
 ///
 /// # Errors
 /// It is none of these.
-pub fn read_record(record: &Record, key: Option<&FieldPath>, limits: &JsonLimits) -> Result<Item, Fault> {
+pub fn read_record(record: &Record, collection: &Collection, limits: &JsonLimits) -> Result<Item, Fault> {
     let kind = match (record.operation.as_deref(), &record.value) {
         (Some("delete") | None, None) => WriteKind::Delete,
         (None | Some("upsert"), _) => WriteKind::Upsert,
@@ -190,7 +202,8 @@ pub fn read_record(record: &Record, key: Option<&FieldPath>, limits: &JsonLimits
         let named = record.key.as_deref().and_then(|key| std::str::from_utf8(key).ok());
         let named = named.ok_or_else(|| Fault::new(None, "a delete names the document by its key, a text"))?;
         let id = read_id(&Value::String(named.into())).map_err(|message| Fault::new(None, message))?;
-        return Ok(Item { index: 0, id: Some(id), change: Change::Delete });
+        let stamp = record_stamp(record, collection).map_err(|message| Fault::new(Some(id.clone()), message))?;
+        return Ok(Item { index: 0, id: Some(id), change: Change::Delete, stamp });
     }
     let Some(value) = &record.value else { return Err(Fault::new(None, "the record has no value")) };
     let value = parse_document(value, limits).map_err(|error| Fault {
@@ -198,10 +211,24 @@ pub fn read_record(record: &Record, key: Option<&FieldPath>, limits: &JsonLimits
         byte_offset: Some(error.byte_offset as u64),
         message: format!("{error}, at byte {} of the value", error.byte_offset),
     })?;
-    item(kind, value, key)
+    item(kind, value, collection)
 }
 
-fn read_patch(mut object: Object) -> Result<Change, String> {
+/// The stamp of a record that deletes.
+fn record_stamp(record: &Record, collection: &Collection) -> Result<Option<Stamp>, String> {
+    if collection.version.is_none() {
+        return Ok(None);
+    }
+    let version = record
+        .version
+        .as_ref()
+        .ok_or("in a collection with a version, a delete says its own in the header basalt-version")?;
+    let value = version.parse().map_or_else(|_| Value::String(version.clone()), Value::Int);
+    read_version(&value).map(|version| Some(Stamp::plain(version))).map_err(|error| error.to_string())
+}
+
+fn read_patch(mut object: Object, collection: &Collection) -> Result<(Change, Option<Stamp>), String> {
+    let labels = collection.version.as_ref().map(|rule| (rule, PatchLabels::take(&mut object)));
     let insert = match object.remove("upsert") {
         None => false,
         Some(Value::Bool(insert)) => insert,
@@ -212,26 +239,38 @@ fn read_patch(mut object: Object) -> Result<Change, String> {
         (None, Some(merge)) => vec![parse_merge(merge).map_err(|error| error.to_string())?],
         _ => return Err("a patch has either \"patch\", a list of operations, or \"merge\", an object".into()),
     };
-    match object.keys().next() {
-        Some(key) => Err(format!("{key:?} is not known here; there are _id, patch, merge and upsert")),
-        None => Ok(Change::Patch { operations, insert }),
+    if let Some(key) = object.keys().next() {
+        let more = if labels.is_some() { ", version, operation_id" } else { "" };
+        return Err(format!("{key:?} is not known here; there are _id, patch, merge, upsert{more}"));
     }
+    let stamp = labels.map(|(rule, labels)| stamps::of_patch(rule, &collection.schema, labels, &operations));
+    Ok((Change::Patch { operations, insert }, stamp.transpose()?))
 }
 
-fn read_deletes(body: &[u8], limits: &JsonLimits, items: &mut Items) -> Result<(), Failure> {
+fn read_deletes(body: &[u8], collection: &Collection, limits: &JsonLimits, items: &mut Items) -> Result<(), Failure> {
     // One list of keys is one document to the reader: a body's limit holds for it, not a document's.
     let limits = JsonLimits { document_bytes_max: usize::MAX, ..*limits };
     let shape = || Failure::invalid("the body of a delete is {\"ids\": [\"…\"]}");
     let body = parse_document(body, &limits).map_err(|error| body_failure(&error))?;
     let Value::Object(mut body) = body else { return Err(shape()) };
     let Some(Value::Array(ids)) = body.remove("ids") else { return Err(shape()) };
+    let version = match (&collection.version, body.remove("version")) {
+        (None, None) => None,
+        (Some(_), Some(version)) => Some(read_version(&version).map_err(|error| Failure::invalid(error.to_string()))?),
+        (Some(rule), None) => {
+            let message = format!("the collection's version is {}: a delete says its \"version\"", rule.path);
+            return Err(Failure::invalid(message));
+        }
+        (None, Some(_)) => return Err(shape()),
+    };
     if !body.is_empty() {
         return Err(shape());
     }
     for (index, id) in ids.iter().enumerate() {
         let index = index as u64;
         let read = read_id(id).map_err(|message| Fault::new(None, message));
-        items.add(index, read.map(|id| Item { index: 0, id: Some(id), change: Change::Delete }));
+        let stamp = version.map(Stamp::plain);
+        items.add(index, read.map(|id| Item { index: 0, id: Some(id), change: Change::Delete, stamp }));
     }
     Ok(())
 }
@@ -258,8 +297,30 @@ fn number_text(number: &Value) -> String {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::{BodyFormat, Items, JsonLimits, Record, WriteKind, read_items, read_record};
+pub(crate) mod tests {
+    use basalt_common::catalog::{CatalogState, Command};
+    use basalt_common::version::VersionSettings;
+
+    use super::{BodyFormat, Collection, Items, JsonLimits, Record, WriteKind, read_items, read_record};
+
+    /// A collection of four shards whose `_id`s and versions are in these fields.
+    pub(crate) fn collection(key: Option<&str>, version: Option<&str>) -> Collection {
+        let (workspace, name, text) = ("public".into(), "c".into(), String::new());
+        let version =
+            version.map(|path| VersionSettings { path: path.into(), lateness: None, max_future: Some(1_000) });
+        let create = Command::CreateCollection {
+            workspace,
+            name,
+            description: text.clone(),
+            owner: text,
+            shards: 4,
+            key: key.map(Into::into),
+            version,
+        };
+        let state = CatalogState::default().apply(&create).expect("it is allowed");
+        let collection = state.collections().next().expect("it was made");
+        (**collection).clone()
+    }
 
     fn shown(items: &Items) -> (Vec<String>, Vec<String>) {
         let good = items.items.iter().map(|item| format!("{} {:?}", item.index, item.id)).collect();
@@ -268,7 +329,8 @@ mod tests {
     }
 
     fn read(kind: WriteKind, format: BodyFormat, body: &str) -> Result<Items, String> {
-        read_items(kind, format, body.as_bytes(), None, &JsonLimits::default()).map_err(|failure| failure.message)
+        read_items(kind, format, body.as_bytes(), &collection(None, None), &JsonLimits::default())
+            .map_err(|failure| failure.message)
     }
 
     #[track_caller]
@@ -296,9 +358,9 @@ mod tests {
 
     #[test]
     fn keys_make_ids() {
-        let key = "a.b".parse().expect("it is a path");
+        let collection = collection(Some("a.b"), None);
         let body = br#"[{"a": {"b": "x"}}, {"a": {"b": 7}, "_id": 7}, {"a": {"b": "x"}, "_id": "y"}, {"a": 1}, {"a": {"b": {}}}]"#;
-        let items = read_items(WriteKind::Upsert, BodyFormat::Json, body, Some(&key), &JsonLimits::default());
+        let items = read_items(WriteKind::Upsert, BodyFormat::Json, body, &collection, &JsonLimits::default());
         let (good, bad) = shown(&items.expect("the body can be read"));
         assert_eq!(good, [r#"0 Some("x")"#, r#"1 Some("7")"#]);
         let expected = [
@@ -307,6 +369,41 @@ mod tests {
             "4 None the key a.b: an _id is a string or a number, not a object",
         ];
         assert_eq!(bad, expected);
+    }
+
+    #[test]
+    fn operations_have_versions_where_the_collection_asks_for_them() {
+        let collection = collection(None, Some("at"));
+        let read =
+            |kind, body: &str| read_items(kind, BodyFormat::Json, body.as_bytes(), &collection, &JsonLimits::default());
+        let body = r#"[{"_id": "a", "at": 7}, {"_id": "b"}, {"_id": "c", "at": "soon"}, {"_id": "d", "at": 2001}]"#;
+        let mut items = read(WriteKind::Upsert, body).expect("it can be read");
+        items.refuse_future(collection.version.as_ref().expect("it has one"), 1_000);
+        assert_eq!(items.items[0].stamp.map(|stamp| stamp.version), Some(7));
+        let (good, bad) = shown(&items);
+        assert_eq!(good, [r#"0 Some("a")"#]);
+        let expected = [
+            "1 None the collection's version is at, and there is no such field",
+            r#"2 None a version is a 64-bit integer or a time as RFC 3339 writes it, not "soon""#,
+            "3 None the version is 1001 microseconds ahead of now, and max_future is 1000",
+        ];
+        assert_eq!(bad, expected);
+        let deletes = read(WriteKind::Delete, r#"{"ids": ["a"], "version": 9}"#).expect("it can be read");
+        assert_eq!(deletes.items[0].stamp.map(|stamp| stamp.version), Some(9));
+        let refused = read(WriteKind::Delete, r#"{"ids": ["a"]}"#).expect_err("it has no version");
+        assert!(refused.message.contains("\"version\""), "{refused:?}");
+        let record = |version: Option<&str>| Record {
+            operation: Some("delete".into()),
+            version: version.map(Into::into),
+            key: Some(b"k".to_vec()),
+            ..Record::default()
+        };
+        let read = |version| read_record(&record(version), &collection, &JsonLimits::default());
+        for (header, version) in [("12", 12), ("1970-01-01T00:00:00.000012Z", 12)] {
+            let item = read(Some(header)).expect("it can be read");
+            assert_eq!(item.stamp.map(|stamp| stamp.version), Some(version), "{header}");
+        }
+        assert!(read(None).is_err() && read(Some("x")).is_err());
     }
 
     #[test]
@@ -331,7 +428,7 @@ mod tests {
         let mut items = Items::default();
         let limits = JsonLimits::default();
         for (offset, record) in records.iter().enumerate() {
-            items.add(offset as u64, read_record(record, None, &limits));
+            items.add(offset as u64, read_record(record, &collection(None, None), &limits));
         }
         let (good, bad) = shown(&items);
         assert_eq!(good, [r#"0 Some("a")"#, "1 None", r#"2 Some("a")"#, r#"3 Some("k")"#, r#"4 Some("k")"#]);
@@ -375,7 +472,7 @@ mod tests {
                 "2 None a patch has either \"patch\", a list of operations, or \"merge\", an object",
                 "3 None a patch names the document: \"_id\" is missing",
                 "4 None operation 0: \"grow\" is no operation; there are add, replace, remove, test, move, copy, increment",
-                "5 None \"x\" is not known here; there are _id, patch, merge and upsert",
+                "5 None \"x\" is not known here; there are _id, patch, merge, upsert",
             ],
         );
         check(

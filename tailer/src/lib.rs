@@ -11,6 +11,8 @@
 
 pub mod kafka;
 
+pub mod stamps;
+
 pub mod items;
 
 pub mod fields;

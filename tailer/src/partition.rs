@@ -24,7 +24,8 @@ use thiserror::Error;
 
 use crate::batches::{self, SourceStep};
 use crate::gauge::{Gauge, ReadTo};
-use crate::items::{Item, Items, read_record};
+use crate::ids;
+use crate::items::{Items, read_record};
 use crate::kafka::{PartitionReader, Record, Topic, TopicError};
 use crate::shared::{Shared, find, off_the_async_threads};
 
@@ -169,11 +170,14 @@ impl Reading {
     /// The batches of records, their fields registered.
     async fn batches(&self, records: Vec<Record>, step: &SourceStep) -> Result<(Vec<batches::Record>, u64), RunError> {
         let shared = &self.shared;
+        let now = shared.clock.now_micros();
         let (limits, collection) = (shared.config.limits, find(&shared.catalog.state(), self.collection)?);
         let read = move || {
             let mut items = Items::default();
-            let key = collection.key.as_ref();
-            records.iter().for_each(|record| items.add(record.offset, read_record(record, key, &limits)));
+            records.iter().for_each(|record| items.add(record.offset, read_record(record, &collection, &limits)));
+            if let Some(rule) = &collection.version {
+                items.refuse_future(rule, now);
+            }
             items
         };
         let mut items = off_the_async_threads(read).await?;
@@ -186,10 +190,14 @@ impl Reading {
             message: error.message,
         };
         self.gauge.fail(errors.into_iter().map(error));
-        for item in items.iter_mut().filter(|item: &&mut Item| item.id.is_none()) {
-            item.id = Some(shared.ids.of_position(partition, item.index));
+        for item in &mut items {
+            let named = ids::of_position(partition, item.index);
+            item.id.get_or_insert_with(|| ids::id_of(named));
+            if let Some(stamp) = &mut item.stamp {
+                stamp.operation_id.get_or_insert(named);
+            }
         }
-        let (now, step) = (shared.clock.now_micros(), step.clone());
+        let step = step.clone();
         Ok(off_the_async_threads(move || batches::of_source(&collection, &items, &step, now)).await?)
     }
 

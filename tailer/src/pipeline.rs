@@ -26,7 +26,7 @@ use tokio::task::JoinSet;
 use xxhash_rust::xxh3::xxh3_64;
 
 use crate::batches;
-use crate::ids::IdMaker;
+use crate::ids::{self, IdMaker};
 use crate::items::{Item, Items, read_items};
 use crate::shared::{Shared, find, off_the_async_threads};
 use crate::sources::SourceReader;
@@ -84,11 +84,15 @@ impl Writes for Tailer {
         let place = shared.readers.acquire().await.expect("the semaphore is never closed");
         let collection = find(&shared.catalog.state(), request.collection)?;
         let (kind, format, body, limits) = (request.kind, request.format, request.body.clone(), shared.config.limits);
-        let read = move || read_items(kind, format, &body, collection.key.as_ref(), &limits);
+        let rules = Arc::clone(&collection);
+        let read = move || read_items(kind, format, &body, &rules, &limits);
         let mut items = off_the_async_threads(read).await??;
-        let collection = shared.register(request.collection, &mut items).await?;
         let now = shared.clock.now_micros();
-        name_documents(&mut items.items, &shared.ids, key.as_ref(), now);
+        if let Some(rule) = &collection.version {
+            items.refuse_future(rule, now);
+        }
+        let collection = shared.register(request.collection, &mut items).await?;
+        name_items(&mut items.items, &shared.ids, key.as_ref(), now);
         let Items { items, mut errors } = items;
         errors.sort_by_key(|error| error.index);
         let accepted = items.len() as u64;
@@ -114,13 +118,14 @@ fn request_key(request: &WriteRequest) -> Result<Option<RequestKey>, Failure> {
     Ok(Some(RequestKey { key: key.clone(), body_hash: xxh3_64(&request.body) ^ request.kind as u64 }))
 }
 
-/// Gives an `_id` to every document that has none.
-fn name_documents(items: &mut [Item], ids: &IdMaker, key: Option<&RequestKey>, now_micros: i64) {
-    for item in items.iter_mut().filter(|item| item.id.is_none()) {
-        item.id = Some(match key {
-            Some(key) => ids.of_request(key, item.index),
-            None => ids.next(now_micros),
-        });
+/// Gives an `_id` to every document that has none, and an id to every operation that needs one.
+fn name_items(items: &mut [Item], ids: &IdMaker, key: Option<&RequestKey>, now_micros: i64) {
+    for item in items {
+        let named = key.map(|key| ids::of_request(key, item.index));
+        item.id.get_or_insert_with(|| named.map_or_else(|| ids.next(now_micros), ids::id_of));
+        if let Some(stamp) = &mut item.stamp {
+            stamp.operation_id.get_or_insert_with(|| named.unwrap_or_else(|| ids.next_operation()));
+        }
     }
 }
 

@@ -66,6 +66,7 @@ impl Life {
                 owner: String::new(),
                 shards: 1,
                 key: None,
+                version: None,
             };
             runtime.block_on(catalog.propose(command))?;
         }
@@ -116,6 +117,7 @@ impl Life {
             event_time_micros: None,
             sources,
             request: None,
+            horizon: None,
         };
         let mut bytes = Vec::new();
         batch::encode(&Batch { header, operations: builder.finish() }, &mut bytes);

@@ -16,3 +16,4 @@ mod load;
 mod model;
 mod sources;
 mod streams;
+mod versions;

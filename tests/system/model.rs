@@ -16,6 +16,7 @@ use basalt_common::position::LogPosition;
 use basalt_common::random::SeededRandom;
 use basalt_common::schema::Schema;
 use basalt_common::value::{Object, Value};
+use basalt_common::version::Horizon;
 use basalt_harness::operations::{Effect, Model, Operation, Operations};
 use basalt_leaf::apply::Outcome;
 use basalt_leaf::policy::MergePolicy;
@@ -36,10 +37,11 @@ fn effect(outcome: &Outcome) -> Effect {
         Outcome::Deleted => Effect::Deleted,
         Outcome::Missing => Effect::Missing,
         Outcome::Failed(_) => Effect::Failed,
+        Outcome::Ignored | Outcome::TooLate { .. } => unreachable!("its operations have no versions"),
     }
 }
 
-fn header(schema: &Schema) -> BatchHeader {
+fn header(schema: &Schema, horizon: Option<Horizon>) -> BatchHeader {
     BatchHeader {
         shard: SHARD,
         routing_epoch: 0,
@@ -48,11 +50,12 @@ fn header(schema: &Schema) -> BatchHeader {
         event_time_micros: None,
         sources: Vec::new(),
         request: None,
+        horizon,
     }
 }
 
 /// Registers an operation's fields and adds it.
-fn add(builder: &mut BatchBuilder, schema: &mut Schema, id: &str, operation: &Operation) -> Result<()> {
+pub(super) fn add(builder: &mut BatchBuilder, schema: &mut Schema, id: &str, operation: &Operation) -> Result<()> {
     match operation {
         Operation::Upsert(document) => {
             schema.register_object(FieldId::ROOT, document, &mut |_, _| {});
@@ -68,8 +71,8 @@ fn add(builder: &mut BatchBuilder, schema: &mut Schema, id: &str, operation: &Op
 }
 
 /// The operations as they come out of the log.
-fn through_the_log(builder: BatchBuilder, schema: &Schema) -> Result<Batch> {
-    let batch = Batch { header: header(schema), operations: builder.finish() };
+pub(super) fn through_the_log(builder: BatchBuilder, schema: &Schema, horizon: Option<Horizon>) -> Result<Batch> {
+    let batch = Batch { header: header(schema, horizon), operations: builder.finish() };
     let mut bytes = Vec::new();
     batch::encode(&batch, &mut bytes);
     let read = batch::decode(&bytes)?;
@@ -101,7 +104,7 @@ fn model_aggregate(model: &Model) -> (usize, i128) {
     ints.fold((0, 0), |(count, sum), value| (count + 1, sum + value))
 }
 
-fn compare(shard: &Shard, schema: &Schema, model: &Model) -> Result<()> {
+pub(super) fn compare(shard: &Shard, schema: &Schema, model: &Model) -> Result<()> {
     let snapshot = shard.newest().pin();
     ensure!(snapshot.documents() == model.documents.len(), "count: {} documents", snapshot.documents());
     let mut found: BTreeMap<String, Value> = BTreeMap::new();
@@ -139,26 +142,26 @@ fn apply_again(shard: &mut Shard, log: &[(Batch, Vec<Outcome>)], next: usize, sc
 
 /// How often the shard was flushed and reopened, and what that wrote.
 #[derive(Debug, Default, Clone, Copy)]
-struct Durability {
-    flushes: u64,
-    reopens: u64,
+pub(super) struct Durability {
+    pub(super) flushes: u64,
+    pub(super) reopens: u64,
     segments: u64,
     bytes: u64,
 }
 
 /// The shard's store, and when it is flushed and reopened.
-struct Disk {
+pub(super) struct Disk {
     runtime: Runtime,
     writer: Writer,
-    random: SeededRandom,
-    done: Durability,
+    pub(super) random: SeededRandom,
+    pub(super) done: Durability,
     /// Where the store is a directory.
     _folder: Option<tempfile::TempDir>,
 }
 
 impl Disk {
     /// A store in a directory or in memory.
-    fn new(seed: u64, in_directory: bool) -> Result<Self> {
+    pub(super) fn new(seed: u64, in_directory: bool) -> Result<Self> {
         let folder = if in_directory { Some(tempfile::tempdir()?) } else { None };
         let store: Arc<dyn ObjectStore> = match &folder {
             Some(folder) => open_directory(folder.path())?,
@@ -169,7 +172,7 @@ impl Disk {
         Ok(Self { runtime, writer, random: SeededRandom::new(seed), done: Durability::default(), _folder: folder })
     }
 
-    fn flush(&mut self, shard: &Shard) -> Result<()> {
+    pub(super) fn flush(&mut self, shard: &Shard) -> Result<()> {
         let checkpoint = Checkpoint { shard: shard.checkpoint(), ..Checkpoint::default() };
         let written = self.runtime.block_on(self.writer.write(checkpoint))?;
         self.done.flushes += u64::from(written.bytes > 0);
@@ -179,7 +182,12 @@ impl Disk {
     }
 
     /// The shard as a restart makes it: from the newest manifest and the log behind it.
-    fn reopen(&mut self, log: &[(Batch, Vec<Outcome>)], policy: MergePolicy, schema: &Schema) -> Result<Shard> {
+    pub(super) fn reopen(
+        &mut self,
+        log: &[(Batch, Vec<Outcome>)],
+        policy: MergePolicy,
+        schema: &Schema,
+    ) -> Result<Shard> {
         let store = self.writer.store().clone();
         let newest = self.runtime.block_on(store.newest())?;
         ensure!(newest.as_ref() == self.writer.newest(), "another manifest is the newest: {newest:?}");
@@ -211,7 +219,7 @@ fn run(seed: u64, ids: u64, count: u64, policy: MergePolicy, disk: &mut Disk) ->
             expected.push(model.apply(&id, &operation));
             sent.push((id, operation));
         }
-        let batch = through_the_log(builder, &schema)?;
+        let batch = through_the_log(builder, &schema, None)?;
         let outcomes = shard.apply(LogPosition(position), &batch, &schema)?;
         for ((outcome, expected), sent) in outcomes.iter().zip(&expected).zip(&sent) {
             ensure!(effect(outcome) == *expected, "{sent:?}\nbecame {outcome:?}, expected {expected:?}");
@@ -284,7 +292,7 @@ fn a_patch_writes_what_it_names() -> Result<()> {
         for id in 0..DOCUMENTS {
             add(&mut builder, &mut schema, &id.to_string(), &Operation::Upsert(document(fields, id)))?;
         }
-        shard.apply(LogPosition(0), &through_the_log(builder, &schema)?, &schema)?;
+        shard.apply(LogPosition(0), &through_the_log(builder, &schema, None)?, &schema)?;
         let mut logged = 0;
         for patch in 0..PATCHES {
             let mut builder = BatchBuilder::default();
@@ -292,7 +300,7 @@ fn a_patch_writes_what_it_names() -> Result<()> {
             let operations = vec![patch::PatchOperation::Increment { path, by: Value::Int(1) }];
             let patch_of = Operation::Patch { operations, insert: false };
             add(&mut builder, &mut schema, &(patch * 7 % DOCUMENTS).to_string(), &patch_of)?;
-            let batch = through_the_log(builder, &schema)?;
+            let batch = through_the_log(builder, &schema, None)?;
             let mut bytes = Vec::new();
             batch::encode(&batch, &mut bytes);
             logged += bytes.len() as u64;
@@ -359,7 +367,7 @@ fn snapshots_lie_between_batches() -> Result<()> {
                 };
                 add(&mut builder, &mut schema, id, &operation)?;
             }
-            shard.apply(LogPosition(round as u64), &through_the_log(builder, &schema)?, &schema)?;
+            shard.apply(LogPosition(round as u64), &through_the_log(builder, &schema, None)?, &schema)?;
         }
         drop(stop);
         let seen = reader.join().expect("the reader saw whole batches");

@@ -147,3 +147,45 @@ async fn sources_are_handled_by_their_users() -> Result<()> {
     ensure!(status == 200 && left == json!({ "sources": [] }), "{status} {left}");
     holds(server, "whole", &["a", "d"]).await
 }
+
+/// In a collection with versions the records of a topic count by these, whatever their offsets, and a redelivery counts once.
+#[tokio::test(flavor = "multi_thread")]
+async fn records_count_by_their_versions() -> Result<()> {
+    let broker = Broker::start()?;
+    broker.create_topic("events", 1).await?;
+    let (live, records) = (Live::start(&[])?, broker.records()?);
+    let server = &live.server;
+    let settings = json!({ "name": "states", "version": "at" });
+    let (status, reply) = server.json(Method::POST, COLLECTIONS, settings.to_string()).await?;
+    ensure!(status == 201 && reply["version"] == "at", "{status} {reply}");
+    let state = |id: &str, at: i64| records.put("events", id, &json!({ "_id": id, "at": at }).to_string(), None);
+    let delete = |id: &str, version: &str| {
+        records.put_with("events", id, "", &[("basalt-operation", "delete"), ("basalt-version", version)])
+    };
+    let grow = |at: i64, operation: &str| {
+        let patch = json!([{ "op": "increment", "path": "/n", "value": at }]);
+        let patch = json!({ "_id": "a", "patch": patch, "version": at, "operation_id": operation });
+        records.put("events", "a", &patch.to_string(), Some("patch"))
+    };
+    grow(30, "first")?;
+    state("a", 20)?;
+    state("a", 10)?;
+    grow(40, "second")?;
+    grow(30, "first")?;
+    delete("b", "25")?;
+    state("b", 24)?;
+    state("c", 24)?;
+    delete("c", "23")?;
+    records.put("events", "d", "", Some("delete"))?;
+    state("end", 1)?;
+    records.flush()?;
+    create(server, &broker, "states", "events", "earliest").await?;
+    holds(server, "states", &["a", "c", "end"]).await?;
+    let rows = server.rows("SELECT _id, at, n FROM states WHERE _id < 'e' ORDER BY _id").await?;
+    let expected = [json!({ "_id": "a", "at": 20, "n": 70 }), json!({ "_id": "c", "at": 24, "n": null })];
+    ensure!(rows == expected, "{rows:?}");
+    let told = source(server, "states").await?;
+    let error = told["errors"][0]["message"].as_str().unwrap_or_default();
+    ensure!(told["failed"] == 1 && error.contains("basalt-version"), "{told}");
+    Ok(())
+}

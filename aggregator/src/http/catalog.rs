@@ -11,11 +11,15 @@ use basalt_common::failure::Failure;
 use basalt_common::fence::Fence;
 use basalt_common::id::FieldId;
 use basalt_common::value::Type;
+use basalt_common::version::VersionSettings;
+use datafusion::arrow::compute::kernels::cast_utils::parse_interval_month_day_nano;
 use serde::{Deserialize, Serialize};
 
 use super::reply::Refused;
 use super::{Shared, body};
 use crate::aggregator::Aggregator;
+
+const MICROS_PER_DAY: i128 = 86_400_000_000;
 
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -62,6 +66,30 @@ struct CreateCollection {
     owner: String,
     shards: Option<u16>,
     key: Option<String>,
+    version: Option<String>,
+    lateness: Option<Span>,
+    max_future: Option<Span>,
+}
+
+/// A count in the version's unit, or a text like `30 days`, in microseconds then.
+#[derive(Debug, Deserialize)]
+#[serde(untagged)]
+enum Span {
+    Count(u64),
+    Text(String),
+}
+
+impl Span {
+    fn count(self, setting: &str) -> Result<u64, Failure> {
+        let text = match self {
+            Self::Count(count) => return Ok(count),
+            Self::Text(text) => text,
+        };
+        let micros = parse_interval_month_day_nano(&text).ok().filter(|span| span.months == 0).and_then(|span| {
+            u64::try_from(i128::from(span.days) * MICROS_PER_DAY + i128::from(span.nanoseconds / 1_000)).ok()
+        });
+        micros.ok_or_else(|| Failure::invalid(format!("{setting} is a count or a time like \"30 days\", not {text:?}")))
+    }
 }
 
 #[derive(Debug, Deserialize)]
@@ -80,6 +108,12 @@ pub(super) struct CollectionBody {
     shards: u16,
     #[serde(skip_serializing_if = "Option::is_none")]
     key: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    version: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    lateness: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    max_future: Option<u64>,
     documents: u64,
     operations: u64,
     bytes: u64,
@@ -124,6 +158,11 @@ pub(super) async fn create_collection(
     request: Request,
 ) -> Result<(StatusCode, Json<CollectionBody>), Refused> {
     let asked: CreateCollection = body::read_json(request, aggregator.config.body_bytes_max).await?;
+    if asked.version.is_none() && (asked.lateness.is_some() || asked.max_future.is_some()) {
+        return Err(Failure::invalid("lateness and max_future are of collections that have a version").into());
+    }
+    let lateness = asked.lateness.map(|span| span.count("lateness")).transpose()?;
+    let max_future = asked.max_future.map(|span| span.count("max_future")).transpose()?;
     let command = Command::CreateCollection {
         workspace: workspace.clone(),
         name: asked.name.clone(),
@@ -131,6 +170,7 @@ pub(super) async fn create_collection(
         owner: asked.owner,
         shards: asked.shards.unwrap_or(aggregator.config.shards),
         key: asked.key,
+        version: asked.version.map(|path| VersionSettings { path, lateness, max_future }),
     };
     aggregator.propose(command).await?;
     let collection = aggregator.collection(&workspace, &asked.name)?;
@@ -191,6 +231,9 @@ fn body_of(collection: &Collection, shards: &[ShardStatus], fields: bool) -> Col
         owner: collection.owner.clone(),
         shards: collection.shards,
         key: collection.key.as_ref().map(ToString::to_string),
+        version: collection.version.as_ref().map(|rule| rule.path.to_string()),
+        lateness: collection.version.as_ref().and_then(|rule| rule.lateness),
+        max_future: collection.version.as_ref().and_then(|rule| rule.max_future),
         documents: sum(|shard| shard.documents),
         operations: sum(|shard| shard.operations),
         bytes: sum(|shard| shard.bytes),

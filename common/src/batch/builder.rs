@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use datafusion::arrow::array::{BinaryBuilder, StringBuilder};
 use thiserror::Error;
 
-use super::{Action, FieldColumn, OperationKind, Operations};
+use super::{Action, FieldColumn, OperationKind, OperationVersions, Operations};
 use crate::columns::TypedColumnsBuilder;
 use crate::id::FieldId;
 use crate::patch::{self, PatchOperation, may_be_index};
@@ -46,9 +46,26 @@ pub struct BatchBuilder {
     fields: BTreeMap<FieldId, FieldBuilder>,
     programs: BinaryBuilder,
     has_programs: bool,
+    /// INVARIANT: one for each operation, in a batch of them; checked in [`BatchBuilder::finish`].
+    versions: Option<(Vec<i64>, Vec<u128>)>,
 }
 
 impl BatchBuilder {
+    /// A builder of operations that have versions: each is told by [`BatchBuilder::version`] once it was added.
+    pub fn versioned() -> Self {
+        Self { versions: Some(Default::default()), ..Self::default() }
+    }
+
+    /// Tells the version of the operation added last, and which one it is.
+    ///
+    /// # Panics
+    /// The builder is not one of [`BatchBuilder::versioned`].
+    pub fn version(&mut self, version: i64, operation_id: u128) {
+        let (versions, ids) = self.versions.as_mut().expect("only operations of a versioned builder have versions");
+        versions.push(version);
+        ids.push(operation_id);
+    }
+
     /// How many operations there are.
     pub fn len(&self) -> usize {
         self.kinds.len()
@@ -87,7 +104,9 @@ impl BatchBuilder {
         insert: bool,
     ) -> Result<(), OperationError> {
         let kind = if insert { OperationKind::PatchOrInsert } else { OperationKind::Patch };
-        let Some(columns) = as_columns(schema, operations)? else {
+        // A patch with a version may be kept and applied again: as it was sent.
+        let columns = as_columns(schema, operations)?.filter(|_| self.versions.is_none());
+        let Some(columns) = columns else {
             self.start(id, kind);
             let mut program = Vec::new();
             patch::encode(operations, &mut program);
@@ -124,6 +143,9 @@ impl BatchBuilder {
     }
 
     /// The operations, in the order in which they were added.
+    ///
+    /// # Panics
+    /// The builder is one of [`BatchBuilder::versioned`], and an operation was not told its version.
     pub fn finish(mut self) -> Operations {
         use datafusion::arrow::array::ArrayBuilder;
         let rows = self.kinds.len();
@@ -140,7 +162,11 @@ impl BatchBuilder {
             FieldColumn { field, actions, values: builder.values.finish() }
         };
         let fields = self.fields.into_iter().map(finish).collect();
-        Operations { ids: self.ids.finish(), kinds: self.kinds, versions: None, fields, programs }
+        let versions = self.versions.map(|(versions, operation_ids)| {
+            assert_eq!(versions.len(), rows, "each operation of a versioned builder has a version");
+            OperationVersions { versions: versions.into(), operation_ids }
+        });
+        Operations { ids: self.ids.finish(), kinds: self.kinds, versions, fields, programs }
     }
 }
 

@@ -12,16 +12,18 @@
 //!  4   "x"  delete  ·             ·                    ·
 //! ```
 //!
-//! For patches each field has an *action* per row, so that untouched, set to null and removed differ.
+//! For patches each field has an *action* per row, so that untouched, set to null and removed differ. In a collection that
+//! names a version every operation has one, and every patch is a program, with an operation id.
 
 mod builder;
 mod codec;
 
-use datafusion::arrow::array::{Array, BinaryArray, StringArray};
+use datafusion::arrow::array::{Array, BinaryArray, Int64Array, StringArray};
 
 use crate::columns::TypedColumns;
 use crate::id::{FieldId, ShardId};
 use crate::position::SourceRange;
+use crate::version::Horizon;
 
 pub use builder::{BatchBuilder, OperationError};
 pub use codec::{BatchError, decode, encode};
@@ -66,6 +68,15 @@ pub struct FieldColumn {
     pub values: TypedColumns,
 }
 
+/// What tells the order of operations, whatever the order of their arrival.
+#[derive(Debug, Clone, PartialEq)]
+pub struct OperationVersions {
+    /// The version of each: the higher counts. None is null.
+    pub versions: Int64Array,
+    /// Which operation each is, so that it counts once however often it arrives; 0 where it is the same if its content is.
+    pub operation_ids: Vec<u128>,
+}
+
 /// Operations in the order in which they apply.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Operations {
@@ -73,8 +84,8 @@ pub struct Operations {
     pub ids: StringArray,
     /// What is done, one a row.
     pub kinds: Vec<OperationKind>,
-    /// The versions of operations in a collection that names a version, one a row; compared as its type says.
-    pub versions: Option<TypedColumns>,
+    /// What tells the order of operations in a collection that names a version.
+    pub versions: Option<OperationVersions>,
     /// The fields, ascending.
     pub fields: Vec<FieldColumn>,
     /// For patches that columns cannot say: their operations in order, as [`patch::encode`](crate::patch::encode) writes
@@ -126,6 +137,8 @@ pub struct BatchHeader {
     pub sources: Vec<SourceRange>,
     /// The request that sent it, if that had a key.
     pub request: Option<RequestKey>,
+    /// How late operations may be, where they have versions.
+    pub horizon: Option<Horizon>,
 }
 
 /// One record of a shard log: header and operations.

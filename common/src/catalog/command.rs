@@ -13,6 +13,7 @@ use super::{Beginning, CatalogState, Claim, Collection, Source, SourceSettings, 
 use crate::id::{CollectionId, Epoch, SourceId};
 use crate::schema::{FieldSeen, Schema};
 use crate::value::FieldPath;
+use crate::version::{VersionRule, VersionSettings};
 
 /// A change of the catalog.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -40,6 +41,9 @@ pub enum Command {
         /// The path of the field that a document's `_id` is made of.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         key: Option<String>,
+        /// What tells which of two operations counts.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        version: Option<VersionSettings>,
     },
     /// Changes what is said about a collection.
     DescribeCollection {
@@ -129,9 +133,14 @@ pub enum Refusal {
     /// Too many sources.
     #[error("a collection has at most {0} sources")]
     TooManySources(usize),
-    /// A key that is no path.
-    #[error("the key {0:?} is no path to a field; a path is name.name, with names in double quotes where they need it")]
-    Key(String),
+    /// A key or version that is no path.
+    #[error("the {what} {text:?} is no path to a field; a path is name.name, with names in ['…'] where they need it")]
+    Path {
+        /// Which of the two.
+        what: String,
+        /// What was given.
+        text: String,
+    },
     /// A number of shards that cannot be.
     #[error("a collection has 1 to {max} shards, not {asked}")]
     Shards {
@@ -165,10 +174,11 @@ impl CatalogState {
         let mut next = self.clone();
         match command {
             Command::CreateWorkspace { name, description } => next.create_workspace(name, description)?,
-            Command::CreateCollection { workspace, name, description, owner, shards, key } => {
+            Command::CreateCollection { workspace, name, description, owner, shards, key, version } => {
                 next.create_collection(workspace, name, *shards, |collection| {
                     (collection.description, collection.owner) = (description.clone(), owner.clone());
-                    collection.key = key.as_deref().map(read_key).transpose()?;
+                    collection.key = key.as_deref().map(|key| read_path("key", key)).transpose()?;
+                    collection.version = version.as_ref().map(read_rule).transpose()?;
                     Ok(())
                 })?;
             }
@@ -234,6 +244,7 @@ impl CatalogState {
             owner: String::new(),
             shards,
             key: None,
+            version: None,
             schema: Arc::new(Schema::default()),
         };
         describe(&mut collection)?;
@@ -288,8 +299,14 @@ impl CatalogState {
     }
 }
 
-fn read_key(text: &str) -> Result<FieldPath, Refusal> {
-    text.parse().ok().filter(|path: &FieldPath| !path.is_root()).ok_or_else(|| Refusal::Key(text.into()))
+fn read_path(what: &str, text: &str) -> Result<FieldPath, Refusal> {
+    let path = text.parse().ok().filter(|path: &FieldPath| !path.is_root());
+    path.ok_or_else(|| Refusal::Path { what: what.into(), text: text.into() })
+}
+
+fn read_rule(settings: &VersionSettings) -> Result<VersionRule, Refusal> {
+    let VersionSettings { path, lateness, max_future } = settings;
+    Ok(VersionRule { path: read_path("version", path)?, lateness: *lateness, max_future: *max_future })
 }
 
 #[cfg(test)]
@@ -300,7 +317,15 @@ mod tests {
 
     fn create(name: &str) -> Command {
         let (workspace, description, owner) = ("public".into(), String::new(), String::new());
-        Command::CreateCollection { workspace, name: name.into(), description, owner, shards: 2, key: None }
+        Command::CreateCollection {
+            workspace,
+            name: name.into(),
+            description,
+            owner,
+            shards: 2,
+            key: None,
+            version: None,
+        }
     }
 
     #[test]

@@ -10,6 +10,7 @@ use super::Source;
 use crate::id::{CollectionId, ShardId, SourceId};
 use crate::schema::Schema;
 use crate::value::FieldPath;
+use crate::version::VersionRule;
 
 /// A set of collections.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -35,6 +36,8 @@ pub struct Collection {
     pub shards: u16,
     /// The field that a document's `_id` is made of; none where documents bring an `_id` or are given one.
     pub key: Option<FieldPath>,
+    /// What tells which of two operations counts; none where the later one in the log does.
+    pub version: Option<VersionRule>,
     /// Its fields.
     pub schema: Arc<Schema>,
 }

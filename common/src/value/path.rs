@@ -9,6 +9,8 @@ use std::str::FromStr;
 
 use thiserror::Error;
 
+use super::{Object, Value};
+
 /// A text that is no path.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 #[non_exhaustive]
@@ -77,6 +79,16 @@ impl FieldPath {
         keys.extend_from_slice(&self.0);
         keys.push(key.into());
         Self(keys)
+    }
+
+    /// The value that the path leads to in an object.
+    pub fn find_in<'v>(&self, object: &'v Object) -> Option<&'v Value> {
+        let (last, way) = self.0.split_last()?;
+        let inner = way.iter().try_fold(object, |object, key| match object.get(key)? {
+            Value::Object(inner) => Some(inner),
+            _ => None,
+        });
+        inner?.get(last)
     }
 
     /// Tells whether the other path leads here or through here.

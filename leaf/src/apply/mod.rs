@@ -2,9 +2,11 @@
 //!
 //! In: a decoded batch and the shard as it is. Out: [`Changes`]: the batch's own segments, runs for overlays, rows to bury;
 //! and the outcome of each operation. Nothing is changed here: the shard takes the changes in one step, so a batch is
-//! atomic.
+//! atomic. The order of operations is that of the log, or in a collection with versions that of the versions
+//! (`versioned.rs`).
 
 mod row;
+mod versioned;
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
@@ -15,12 +17,14 @@ use basalt_common::id::FieldId;
 use basalt_common::patch::{self, PatchError};
 use basalt_common::schema::Schema;
 use basalt_common::value::Value;
-use datafusion::arrow::array::{Array, StringArray, UInt32Array};
+use basalt_common::version::Horizon;
+use datafusion::arrow::array::{Array, Int64Array, StringArray, UInt32Array};
 use roaring::RoaringBitmap;
 
 use crate::keys::Keys;
 use crate::overlay::Run;
 use crate::segment::{Address, Segment, SegmentId, SegmentVersion};
+use crate::unsettled::Unsettled;
 use row::RowEditor;
 
 /// What became of an operation.
@@ -36,6 +40,15 @@ pub enum Outcome {
     Deleted,
     /// There was no document to patch or delete.
     Missing,
+    /// An operation with a higher version makes it void, or it came before.
+    Ignored,
+    /// Its version is so low that what it would change is settled.
+    TooLate {
+        /// Its version.
+        version: i64,
+        /// What its version would have to reach.
+        settled_below: i64,
+    },
     /// The patch could not be applied and changed nothing.
     Failed(PatchError),
 }
@@ -66,6 +79,8 @@ pub struct Applier<'s> {
     operations: &'s Operations,
     versions: &'s Versions,
     keys: &'s mut Keys,
+    unsettled: &'s mut Unsettled,
+    horizon: Option<Horizon>,
     /// The batch's own segments: the upserted documents as they came, and documents that patches made.
     upserted: SegmentVersion,
     made: SegmentVersion,
@@ -75,10 +90,14 @@ pub struct Applier<'s> {
     buried: BTreeMap<SegmentId, RoaringBitmap>,
 }
 
-/// The `_id`s of documents that patches of this batch may make, each once, ascending. Those that live now are among them:
-/// they may die in this batch before the patch comes.
+/// The `_id`s of documents that patches may make in this batch, each once, ascending. Those that live now are among them: they
+/// may die in this batch before the patch comes. Behind a delete that comes late, patches that came before make theirs.
 fn ids_to_make(operations: &Operations) -> StringArray {
-    let makes = |row: &usize| operations.kinds[*row] == OperationKind::PatchOrInsert;
+    let makes = |row: &usize| match operations.kinds[*row] {
+        OperationKind::PatchOrInsert => true,
+        OperationKind::Delete => operations.versions.is_some(),
+        OperationKind::Upsert | OperationKind::Patch => false,
+    };
     let mut ids: Vec<&str> = (0..operations.len()).filter(makes).map(|row| operations.ids.value(row)).collect();
     ids.sort_unstable();
     ids.dedup();
@@ -92,33 +111,51 @@ impl<'s> Applier<'s> {
         batch: &'s Batch,
         versions: &'s Versions,
         keys: &'s mut Keys,
+        unsettled: &'s mut Unsettled,
         next: SegmentId,
     ) -> Self {
         let (operations, schema_version) = (&batch.operations, batch.header.schema_version);
+        let horizon = batch.header.horizon;
         let (upserted, upsert_rows) = upserted_segment(operations, next);
-        let made = Segment::new(SegmentId(next.0 + 1), ids_to_make(operations), BTreeMap::new());
+        let made = Segment::new(SegmentId(next.0 + 1), ids_to_make(operations), None, BTreeMap::new());
         let (upserted, made) = (SegmentVersion::new(upserted), SegmentVersion::new(made));
         keys.add_segment(Arc::clone(upserted.segment()));
         keys.add_segment(Arc::clone(made.segment()));
         let (laid, buried) = (HashMap::new(), BTreeMap::new());
-        Self { schema, schema_version, operations, versions, keys, upserted, made, upsert_rows, laid, buried }
+        Self {
+            schema,
+            schema_version,
+            operations,
+            versions,
+            keys,
+            unsettled,
+            horizon,
+            upserted,
+            made,
+            upsert_rows,
+            laid,
+            buried,
+        }
     }
 
     /// Applies the operations in order.
     pub fn apply(mut self) -> Changes {
         let outcomes = (0..self.operations.len()).map(|row| self.operation(row)).collect();
+        if let Some(horizon) = self.horizon {
+            self.settle(horizon);
+        }
         self.bury_unmade();
         let runs = self.laid.into_iter().map(|((segment, field), laid)| (segment, field, run(laid))).collect();
         Changes { segments: vec![self.upserted, self.made], runs, buried: self.buried, outcomes }
     }
 
     fn operation(&mut self, row: usize) -> Outcome {
+        if let (Some(versions), Some(horizon)) = (&self.operations.versions, self.horizon) {
+            return self.versioned(row, versions.versions.value(row), versions.operation_ids[row], horizon);
+        }
         let id = self.operations.ids.value(row);
         match self.operations.kinds[row] {
-            OperationKind::Upsert => {
-                let address = Address { segment: self.upserted.segment().id(), row: self.upsert_rows[row] };
-                self.replace(address)
-            }
+            OperationKind::Upsert => self.replace(self.upserted_at(row)),
             OperationKind::Delete => match self.keys.remove(id) {
                 Some(address) => {
                     self.bury(address);
@@ -132,6 +169,11 @@ impl<'s> Applier<'s> {
                 None => Outcome::Missing,
             },
         }
+    }
+
+    /// Where the document is that the upsert at `row` brought.
+    fn upserted_at(&self, row: usize) -> Address {
+        Address { segment: self.upserted.segment().id(), row: self.upsert_rows[row] }
     }
 
     /// Lets a document be at `address` from now on.
@@ -203,12 +245,16 @@ impl<'s> Applier<'s> {
         if let Some(laid) = self.laid.get(&(address.segment, field)).and_then(|laid| laid.get(&address.row)) {
             return laid.clone();
         }
-        let version = match self.versions.get(&address.segment) {
+        self.version_of(address).value(address.row, field)
+    }
+
+    /// The segment that an address points into, as it was before the batch.
+    fn version_of(&self, address: Address) -> &SegmentVersion {
+        match self.versions.get(&address.segment) {
             Some(version) => version,
             None if address.segment == self.upserted.segment().id() => &self.upserted,
             None => &self.made,
-        };
-        version.value(address.row, field)
+        }
     }
 }
 
@@ -231,13 +277,18 @@ fn upserted_segment(operations: &Operations, id: SegmentId) -> (Segment, Vec<u32
     }
     if upserts.len() == operations.len() {
         let fields = operations.fields.iter().map(|field| (field.field, field.values.clone())).collect();
-        return (Segment::new(id, operations.ids.clone(), fields), rows);
+        let versions = operations.versions.as_ref().map(|versions| versions.versions.clone());
+        return (Segment::new(id, operations.ids.clone(), versions, fields), rows);
     }
     let ids = StringArray::from_iter_values(upserts.iter().map(|row| operations.ids.value(*row as usize)));
     let indices = UInt32Array::from(upserts);
     let taken = operations.fields.iter().map(|field| (field.field, field.values.take(&indices)));
     let fields = taken.filter(|(_, values)| !values.columns().is_empty()).collect();
-    (Segment::new(id, ids, fields), rows)
+    let versions = operations.versions.as_ref().map(|versions| {
+        let of = |row: &u32| versions.versions.value(*row as usize);
+        Int64Array::from_iter_values(indices.values().iter().map(of))
+    });
+    (Segment::new(id, ids, versions, fields), rows)
 }
 
 fn run_patch<R: Fn(FieldId) -> Option<Value>>(

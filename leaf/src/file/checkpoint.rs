@@ -1,4 +1,4 @@
-//! A checkpoint as an object: what was *laid* over segments, *requests* and *sources*.
+//! A checkpoint as an object: what was *laid* over segments, *requests*, *sources*, and operations that are *unsettled*.
 //!
 //! ```text
 //! laid       = next_segment count (segment tombstones overlays)…  codec 1; ascending by segment
@@ -7,6 +7,7 @@
 //! run        = rows (row - the row before - 1)… values            the row before the first is -1
 //! requests   = count (until_micros:i64 key:text body_hash:u64 outcomes)…                codec 1; oldest first
 //! outcomes   = conflict:u8 added replaced patched deleted ignored missing failed count (row reason:text)…
+//! unsettled  = as in unsettled.rs                                 codec 1; left out where there are no versions
 //! sources    = count (source incarnation:u128 partition epoch (0:u8 | 1:u8 offset))…    codec 1; ascending
 //! ```
 
@@ -14,20 +15,21 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use basalt_common::batch::RequestKey;
-use basalt_common::binary::{BinaryError, Reader, put_bytes, put_option, put_varint};
+use basalt_common::binary::{BinaryError, Reader, put_ascending, put_bytes, put_option, put_varint};
 use basalt_common::calls::{OutcomeCounts, Outcomes};
 use basalt_common::columns::codec as columns;
 use basalt_common::id::{Epoch, FieldId, SourceId};
 use basalt_common::position::{SourcePartition, SourceProgress};
 use roaring::RoaringBitmap;
 
-use super::FileError;
 use super::container::{Container, ContainerBuilder, Kind, Part, Sealed};
+use super::{FileError, unsettled};
 use crate::overlay::{Overlay, Run};
 use crate::replica::Checkpoint;
 use crate::requests::Kept;
 use crate::segment::{SegmentId, SegmentVersion};
 use crate::sources::Sources;
+use crate::unsettled::Unsettled;
 
 const CODEC: u8 = 1;
 
@@ -51,6 +53,8 @@ pub struct Checkpointed {
     pub requests: Vec<Arc<Kept>>,
     /// How far sources are.
     pub sources: Sources,
+    /// What operations with versions may yet change.
+    pub unsettled: Unsettled,
 }
 
 /// The object of a checkpoint. Takes long: not for the async threads.
@@ -77,6 +81,10 @@ pub fn encode(checkpoint: &Checkpoint) -> Sealed {
             put_option(out, offset.as_ref(), |out, offset| put_varint(out, *offset));
         }
     });
+    let unsettled = &checkpoint.shard.unsettled;
+    if unsettled.watermark().is_some() {
+        object.part(Part::Unsettled, CODEC, |out| unsettled::put(out, unsettled));
+    }
     object.seal()
 }
 
@@ -92,12 +100,7 @@ fn put_laid(out: &mut Vec<u8>, version: &SegmentVersion) {
         put_varint(out, field.0.into());
         put_varint(out, overlay.runs().len() as u64);
         for run in overlay.runs() {
-            put_varint(out, run.rows().len() as u64);
-            let mut next = 0;
-            for row in run.rows() {
-                put_varint(out, (row - next).into());
-                next = row + 1;
-            }
+            put_ascending(out, run.rows());
             columns::encode(out, run.values());
         }
     }
@@ -140,7 +143,8 @@ pub fn decode(object: &Container<'_>) -> Result<Checkpointed, FileError> {
         (0..count).map(|_| read_request(reader).map(Arc::new)).collect()
     })?;
     let sources = object.part(Part::Sources, CODEC)?.read(read_sources)?;
-    Ok(Checkpointed { next_segment, laid, requests, sources })
+    let unsettled = object.find(Part::Unsettled, CODEC)?.map(|part| part.read(unsettled::read)).transpose()?;
+    Ok(Checkpointed { next_segment, laid, requests, sources, unsettled: unsettled.unwrap_or_default() })
 }
 
 fn read_laid(reader: &mut Reader<'_>) -> Result<Laid, BinaryError> {
@@ -166,14 +170,7 @@ fn read_laid(reader: &mut Reader<'_>) -> Result<Laid, BinaryError> {
 }
 
 fn read_run(reader: &mut Reader<'_>) -> Result<Run, BinaryError> {
-    let count = reader.count()?;
-    let (mut rows, mut next) = (Vec::new(), 0_u64);
-    for _ in 0..count {
-        let row = next.checked_add(reader.varint()?).and_then(|row| u32::try_from(row).ok());
-        let row = row.ok_or_else(|| reader.error("a row is larger than rows are"))?;
-        rows.push(row);
-        next = u64::from(row) + 1;
-    }
+    let rows = reader.ascending()?;
     let values = columns::decode(reader, rows.len())?;
     Ok(Run::new(rows, values))
 }

@@ -58,19 +58,32 @@ pub enum Part {
     Columns = 2,
     /// A segment's documents, row by row.
     Rows = 3,
+    /// The versions of a segment's upserts.
+    Versions = 4,
     /// What was laid over segments.
     Laid = 16,
     /// Requests that came with a key.
     Requests = 17,
     /// How far sources are.
     Sources = 18,
+    /// What operations with versions may yet change.
+    Unsettled = 19,
     /// What a manifest says.
     Manifest = 32,
 }
 
 impl Part {
-    const ALL: [Self; 7] =
-        [Self::Keys, Self::Columns, Self::Rows, Self::Laid, Self::Requests, Self::Sources, Self::Manifest];
+    const ALL: [Self; 9] = [
+        Self::Keys,
+        Self::Columns,
+        Self::Rows,
+        Self::Versions,
+        Self::Laid,
+        Self::Requests,
+        Self::Sources,
+        Self::Unsettled,
+        Self::Manifest,
+    ];
 
     /// Its name, for errors.
     pub fn name(self) -> &'static str {
@@ -78,9 +91,11 @@ impl Part {
             Self::Keys => "keys",
             Self::Columns => "columns",
             Self::Rows => "rows",
+            Self::Versions => "versions",
             Self::Laid => "laid",
             Self::Requests => "requests",
             Self::Sources => "sources",
+            Self::Unsettled => "unsettled",
             Self::Manifest => "manifest",
         }
     }
@@ -230,6 +245,14 @@ impl<'b> Container<'b> {
     /// The checksum that stands for the object.
     pub fn checksum(&self) -> u32 {
         self.checksum
+    }
+
+    /// A part that not every object of the kind has.
+    pub(super) fn find(&self, part: Part, codec: u8) -> Result<Option<PartReader<'b>>, FileError> {
+        match self.entries.iter().any(|entry| entry.part == part as u8) {
+            true => self.part(part, codec).map(Some),
+            false => Ok(None),
+        }
     }
 
     /// A part, which must be in the codec given. Parts that this program does not know are left alone.

@@ -19,7 +19,9 @@ use crate::segment::SegmentId;
 const CODEC: u8 = 1;
 
 /// The level of features that this program writes, and the highest that it reads.
-pub const FEATURE_LEVEL: u64 = 1;
+///
+/// 1: the first. 2: versions of operations.
+pub const FEATURE_LEVEL: u64 = 2;
 
 /// An object of a shard, as a manifest names it.
 #[derive(Debug, Clone, PartialEq, Eq)]

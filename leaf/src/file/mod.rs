@@ -15,6 +15,7 @@ pub mod container;
 pub mod manifest;
 mod rows;
 pub mod segment;
+mod unsettled;
 
 use basalt_common::binary::BinaryError;
 use thiserror::Error;

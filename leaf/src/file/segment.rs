@@ -1,21 +1,24 @@
-//! A segment as an object: *keys*, *columns* and *rows*.
+//! A segment as an object: *keys*, *columns* and *rows*, and *versions* in a collection that has them.
 //!
 //! ```text
 //! keys    = segment rows id:text…                                 codec 1
 //! columns = count (field values)…                                 codec 1; ascending by field; values as in
 //!                                                                 common/src/columns/codec.rs, of as many rows as keys
 //! rows    = as in rows.rs                                         codec 1
+//! versions = values                                               codec 1; ints, absent where a patch made the row
 //! ```
 //!
 //! Columns and rows hold the same values twice: scans read the one, whole documents the other.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use basalt_common::binary::{BinaryError, Reader, put_bytes, put_varint};
 use basalt_common::columns::{TypedColumns, codec as columns};
 use basalt_common::id::FieldId;
-use basalt_common::value::Value;
-use datafusion::arrow::array::{Array, StringArray, StringBuilder};
+use basalt_common::value::{Type, Value};
+use datafusion::arrow::array::{Array, AsArray, Int64Array, StringArray, StringBuilder};
+use datafusion::arrow::datatypes::Int64Type;
 
 use super::container::{Container, ContainerBuilder, Kind, Part, Sealed};
 use super::{FileError, rows};
@@ -39,6 +42,10 @@ pub fn encode(segment: &Segment) -> Sealed {
         }
     });
     object.part(Part::Rows, CODEC, |out| rows::encode(out, segment));
+    if let Some(versions) = segment.versions() {
+        let versions = TypedColumns::new(segment.rows(), vec![(Type::Int, Arc::new(versions.clone()))]);
+        object.part(Part::Versions, CODEC, |out| columns::encode(out, &versions));
+    }
     object.seal()
 }
 
@@ -49,7 +56,9 @@ pub fn encode(segment: &Segment) -> Sealed {
 pub fn decode(object: &Container<'_>) -> Result<Segment, FileError> {
     let (id, ids) = object.part(Part::Keys, CODEC)?.read(read_keys)?;
     let fields = object.part(Part::Columns, CODEC)?.read(|reader| read_fields(reader, ids.len()))?;
-    Ok(Segment::new(id, ids, fields))
+    let versions = object.find(Part::Versions, CODEC)?;
+    let versions = versions.map(|part| part.read(|reader| read_versions(reader, ids.len()))).transpose()?;
+    Ok(Segment::new(id, ids, versions, fields))
 }
 
 /// Reads the fields of one row, ascending, from the *rows* of a checked object; none where there is no such row.
@@ -69,6 +78,14 @@ fn read_keys(reader: &mut Reader<'_>) -> Result<(SegmentId, StringArray), Binary
         ids.append_value(reader.text()?);
     }
     Ok((segment, ids.finish()))
+}
+
+fn read_versions(reader: &mut Reader<'_>, rows: usize) -> Result<Int64Array, BinaryError> {
+    let versions = columns::decode(reader, rows)?;
+    match versions.columns() {
+        [(Type::Int, versions)] => Ok(versions.as_primitive::<Int64Type>().clone()),
+        _ => Err(reader.error("versions are ints")),
+    }
 }
 
 fn read_fields(reader: &mut Reader<'_>, rows: usize) -> Result<BTreeMap<FieldId, TypedColumns>, BinaryError> {

@@ -6,6 +6,7 @@ use basalt_common::patch::{PatchOperation, register};
 use basalt_common::position::{LogPosition, SourcePartition, SourceRange};
 use basalt_common::schema::Schema;
 use basalt_common::value::{Object, Tagged, Value};
+use basalt_common::version::Horizon;
 
 use super::container::{Container, ContainerBuilder, Kind, Part, Sealed};
 use super::{FileError, checkpoint, segment};
@@ -19,6 +20,7 @@ pub(crate) struct Sample {
     pub(crate) replica: Replica,
     pub(crate) schema: Schema,
     next: u64,
+    horizon: Option<Horizon>,
 }
 
 fn every_type() -> Object {
@@ -44,7 +46,8 @@ fn every_type() -> Object {
 
 impl Sample {
     pub(crate) fn new() -> Self {
-        let mut sample = Self { replica: Replica::new(MergePolicy::default()), schema: Schema::default(), next: 0 };
+        let mut sample =
+            Self { replica: Replica::new(MergePolicy::default()), schema: Schema::default(), next: 0, horizon: None };
         sample.upsert("every", &every_type());
         for row in 0..40 {
             sample.upsert(&format!("doc-{row}"), &Object::from([("f2".into(), Value::Int(row))]));
@@ -58,6 +61,41 @@ impl Sample {
         builder.delete("doc-3");
         sample.apply(builder);
         sample
+    }
+
+    /// One with versions, and operations that may yet change.
+    pub(crate) fn versioned() -> Self {
+        let horizon = Some(Horizon { lateness: Some(25), unsettled_max: 1000 });
+        let (replica, schema) = (Replica::new(MergePolicy::default()), Schema::default());
+        let mut sample = Self { replica, schema, next: 0, horizon };
+        let mut document = every_type();
+        for (row, version) in [10, 40, 20, 35, 30].into_iter().enumerate() {
+            document.insert("f2".into(), Value::Int(version));
+            sample.versioned_upsert(&format!("doc-{}", row % 3), &document, version);
+        }
+        for (id, version) in [("doc-0", 37), ("doc-1", 42), ("doc-0", 36), ("nobody", 38)] {
+            let grow = PatchOperation::Increment { path: vec!["f2".into()], by: Value::Int(1) };
+            let mut builder = BatchBuilder::versioned();
+            builder.patch(&sample.schema, id, &[grow], version == 42).expect("its field is registered");
+            builder.version(version, version as u128);
+            sample.apply(builder);
+        }
+        for (id, version) in [("doc-2", 36), ("ghost", 41)] {
+            let mut builder = BatchBuilder::versioned();
+            builder.delete(id);
+            builder.version(version, 0);
+            sample.apply(builder);
+        }
+        assert!(sample.replica.checkpoint().shard.unsettled.operations() > 5);
+        sample
+    }
+
+    fn versioned_upsert(&mut self, id: &str, document: &Object, version: i64) {
+        self.schema.register_object(FieldId::ROOT, document, &mut |_, _| {});
+        let mut builder = BatchBuilder::versioned();
+        builder.upsert(&self.schema, id, document).expect("its fields are registered");
+        builder.version(version, 0);
+        self.apply(builder);
     }
 
     pub(crate) fn upsert(&mut self, id: &str, document: &Object) {
@@ -86,6 +124,7 @@ impl Sample {
             event_time_micros: None,
             sources: vec![range],
             request: key.map(|key| RequestKey { key, body_hash: self.next }),
+            horizon: self.horizon,
         };
         let batch = Batch { header, operations: builder.finish() };
         self.replica.apply(LogPosition(self.next), &batch, &self.schema).expect("its schema is known");
@@ -103,11 +142,14 @@ impl Sample {
                 lines.push(format!("{:?} {row} {id} {:?}", segment.id(), version.document(*row, &self.schema)));
             }
             let runs: Vec<_> = version.overlays().values().map(|overlay| overlay.runs()).collect();
-            lines.push(format!("{:?} {runs:?}", version.tombstones()));
+            lines.push(format!("{:?} {runs:?} {:?}", version.tombstones(), segment.versions()));
         }
         let (next, schema) = (checkpoint.shard.next_segment, checkpoint.shard.schema_version);
         lines.push(format!("{:?} {next} {schema}", snapshot.position()));
         lines.push(format!("{:?}\n{:?}", checkpoint.requests, checkpoint.sources));
+        let unsettled = &checkpoint.shard.unsettled;
+        lines.push(format!("{:?} {}", unsettled.watermark(), unsettled.settled_below()));
+        lines.extend(unsettled.documents().map(|document| format!("{document:?}")));
         lines.join("\n")
     }
 }
@@ -154,7 +196,7 @@ fn rows_hold_what_columns_hold() {
 #[test]
 fn every_flipped_bit_and_every_cut_is_found_and_placed() {
     let sample = Sample::new();
-    for (kind, sealed, _) in objects(&sample) {
+    for (kind, sealed, _) in objects(&sample).into_iter().chain(objects(&Sample::versioned())) {
         let bytes = sealed.bytes.to_vec();
         let refused = |bytes: &[u8], what: &str| {
             let error = Container::open("the name", kind, bytes).expect_err(what);
@@ -178,9 +220,19 @@ fn every_flipped_bit_and_every_cut_is_found_and_placed() {
 /// Damage that the checksums do not see, since it was there when they were made: nothing panics.
 #[test]
 fn parts_that_lie_never_panic() {
-    let parts = [Part::Keys, Part::Columns, Part::Rows, Part::Laid, Part::Requests, Part::Sources];
+    let parts = [
+        Part::Keys,
+        Part::Columns,
+        Part::Rows,
+        Part::Versions,
+        Part::Laid,
+        Part::Requests,
+        Part::Sources,
+        Part::Unsettled,
+    ];
     let (mut good, mut bad) = (0, 0);
-    for (kind, sealed, read) in objects(&Sample::new()).into_iter().rev().take(3) {
+    let last = |sample: &Sample| objects(sample).into_iter().rev().take(3);
+    for (kind, sealed, read) in last(&Sample::new()).chain(last(&Sample::versioned())) {
         let object = Container::open("x", kind, &sealed.bytes).expect("it was sealed");
         let held: Vec<(Part, &[u8])> =
             parts.iter().filter_map(|part| Some((*part, object.part(*part, 1).ok()?.bytes))).collect();

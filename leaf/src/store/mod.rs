@@ -284,8 +284,12 @@ impl ShardStore {
             return Err(StoreError::Unfit { object, manifest: number, reason });
         }
         let snapshot = Arc::new(Snapshot::new(Some(manifest.position), versions));
-        let shard =
-            ShardCheckpoint { snapshot, next_segment: kept.next_segment, schema_version: manifest.schema_version };
+        let shard = ShardCheckpoint {
+            snapshot,
+            next_segment: kept.next_segment,
+            schema_version: manifest.schema_version,
+            unsettled: kept.unsettled,
+        };
         Ok(Checkpoint { shard, requests: kept.requests, sources: kept.sources })
     }
 

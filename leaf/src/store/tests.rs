@@ -181,13 +181,17 @@ fn names_say_for_which_manifest_they_were_made() {
     check("segment-1", None);
 }
 
-/// A shard in the first version of all its formats, as written when they were made: it must be readable for ever.
+/// Shards of all feature levels, as written when these were made: they must be readable for ever.
 #[tokio::test]
-async fn the_first_format_can_be_read() {
-    let fixture = FilePath::new(env!("CARGO_MANIFEST_DIR")).join("src/store/fixtures/v1");
+async fn all_formats_can_be_read() {
+    check_fixture("v1", &Sample::new()).await;
+    check_fixture("v2", &Sample::versioned()).await;
+}
+
+async fn check_fixture(name: &str, sample: &Sample) {
+    let fixture = FilePath::new(env!("CARGO_MANIFEST_DIR")).join("src/store/fixtures").join(name);
     let store: Arc<dyn ObjectStore> = Arc::new(LocalFileSystem::new_with_prefix(&fixture).expect("it is there"));
-    let (manifest, read) = reopen(&store).await.expect("version 1 is readable");
-    let sample = Sample::new();
+    let (manifest, read) = reopen(&store).await.expect("it is readable");
     assert_eq!(read, sample.describe(&sample.replica.checkpoint()));
     assert_eq!((manifest.number, manifest.incarnation), (1, INCARNATION));
 }

@@ -35,6 +35,9 @@ const BYTES_MAX: usize = 8 << 20;
 /// The header that says what a record does; an upsert, without it.
 const OPERATION_HEADER: &str = "basalt-operation";
 
+/// The header that says the version of a delete, in a collection with versions.
+const VERSION_HEADER: &str = "basalt-version";
+
 /// A topic cannot be read.
 #[derive(Debug, Error)]
 pub enum TopicError {
@@ -71,6 +74,8 @@ pub struct Record {
     pub written_micros: Option<i64>,
     /// What it does.
     pub operation: Option<String>,
+    /// Its version, where a header says one.
+    pub version: Option<String>,
     /// Its key.
     pub key: Option<Vec<u8>>,
     /// Its value; none in a tombstone.
@@ -79,12 +84,15 @@ pub struct Record {
 
 impl Record {
     fn read(message: &BorrowedMessage<'_>) -> Self {
-        let header = message.headers().and_then(|headers| headers.iter().find(|header| header.key == OPERATION_HEADER));
-        let operation = header.and_then(|header| header.value).map(|text| String::from_utf8_lossy(text).into_owned());
+        let header = |name: &str| {
+            let header = message.headers()?.iter().find(|header| header.key == name)?;
+            header.value.map(|text| String::from_utf8_lossy(text).into_owned())
+        };
         Self {
             offset: u64::try_from(message.offset()).unwrap_or_default(),
             written_micros: message.timestamp().to_millis().map(|millis| millis.saturating_mul(1000)),
-            operation,
+            operation: header(OPERATION_HEADER),
+            version: header(VERSION_HEADER),
             key: message.key().map(<[u8]>::to_vec),
             value: message.payload().map(<[u8]>::to_vec),
         }

@@ -113,11 +113,18 @@ impl Records {
     /// # Errors
     /// The client does not take it.
     pub fn put(&self, topic: &str, key: &str, value: &str, operation: Option<&str>) -> Result<()> {
-        let mut record = BaseRecord::to(topic).key(key).payload(value);
-        if let Some(operation) = operation {
-            record =
-                record.headers(OwnedHeaders::new().insert(Header { key: "basalt-operation", value: Some(operation) }));
-        }
+        let header = operation.map(|operation| ("basalt-operation", operation));
+        self.put_with(topic, key, value, header.as_slice())
+    }
+
+    /// Puts one there with headers, sooner or later.
+    ///
+    /// # Errors
+    /// The client does not take it.
+    pub fn put_with(&self, topic: &str, key: &str, value: &str, headers: &[(&str, &str)]) -> Result<()> {
+        let insert = |all: OwnedHeaders, (key, value): &(&str, &str)| all.insert(Header { key, value: Some(*value) });
+        let headers = headers.iter().fold(OwnedHeaders::new(), insert);
+        let record = BaseRecord::to(topic).key(key).payload(value).headers(headers);
         self.0.send(record).map_err(|(error, _)| error)?;
         self.0.poll(Duration::ZERO);
         Ok(())
