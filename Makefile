@@ -15,6 +15,7 @@ lint: prepare           ## formatting and clippy, warnings are errors
 	cargo clippy --workspace --all-targets -- --deny warnings
 
 bench: build            ## the figures of the README's table
+	cargo bench --profile dev --bench columns
 	cargo bench --profile dev --bench distribution
 	cargo bench --profile dev --bench freshness
 

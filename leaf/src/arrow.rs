@@ -26,7 +26,7 @@ use datafusion::arrow::buffer::{NullBuffer, OffsetBuffer};
 use datafusion::arrow::compute::kernels::zip::zip;
 use datafusion::arrow::compute::{cast, is_not_null};
 use datafusion::arrow::datatypes::{DataType, Field, Fields, i256};
-use datafusion::common::{Result, exec_err, internal_err};
+use datafusion::common::{DataFusionError, Result, exec_datafusion_err, exec_err, internal_err};
 
 use crate::segment::SegmentVersion;
 
@@ -47,7 +47,7 @@ impl Rows<'_> {
     /// # Errors
     /// A decimal has more digits than SQL's type for it.
     pub fn column(&self, column: &ScanColumn, wanted: &Field) -> Result<ArrayRef> {
-        let ScanColumn::Field { field, below } = column else { return Ok(self.version.ids(self.rows)) };
+        let ScanColumn::Field { field, below } = column else { return Ok(Arc::new(self.ids()?)) };
         let mut field = *field;
         let mut kind = None;
         for step in below {
@@ -62,6 +62,14 @@ impl Rows<'_> {
         self.field(field, kind, wanted)
     }
 
+    fn ids(&self) -> Result<StringArray> {
+        self.version.ids(self.rows).map_err(|damage| DataFusionError::External(Box::new(damage)))
+    }
+
+    fn stored(&self, field: FieldId) -> Result<TypedColumns> {
+        self.version.column(field, self.rows).map_err(|damage| DataFusionError::External(Box::new(damage)))
+    }
+
     fn nothing(&self, wanted: &Field) -> ArrayRef {
         new_null_array(wanted.data_type(), self.rows.len())
     }
@@ -71,8 +79,8 @@ impl Rows<'_> {
         match wanted.data_type() {
             DataType::Struct(children) if is_dynamic(wanted) => self.dynamic(field, children),
             DataType::Struct(children) => self.object(field, children),
-            DataType::Utf8 if has_extension(wanted, JSON) => Ok(self.json(field)),
-            _ => typed(&self.version.column(field, self.rows), kind, wanted),
+            DataType::Utf8 if has_extension(wanted, JSON) => self.json(field),
+            _ => typed(&self.stored(field)?, kind, wanted),
         }
     }
 
@@ -93,46 +101,49 @@ impl Rows<'_> {
                 None => self.nothing(child),
             });
         }
-        let there = self.there(field);
+        let there = self.there(field)?;
         Ok(Arc::new(StructArray::try_new_with_length(children.clone(), arrays, Some(there), self.rows.len())?))
     }
 
     /// The rows in which there is an object at a field: fields that the plan does not know, and nulls, count too.
-    fn there(&self, field: FieldId) -> NullBuffer {
+    fn there(&self, field: FieldId) -> Result<NullBuffer> {
         let mut there = vec![false; self.rows.len()];
-        let own = self.version.column(field, self.rows);
-        mark_valid(own.column(Type::Object), &mut there);
-        for child in self.schema.children(field) {
-            self.schema.visit_subtree(child, &mut |below| {
-                if self.version.has(below) {
-                    let columns = self.version.column(below, self.rows);
-                    columns.columns().iter().for_each(|(_, column)| mark_valid(Some(column), &mut there));
-                }
-            });
+        mark_valid(self.stored(field)?.column(Type::Object), &mut there);
+        for below in self.below(field).into_iter().filter(|below| *below != field) {
+            self.stored(below)?.columns().iter().for_each(|(_, column)| mark_valid(Some(column), &mut there));
         }
-        there.into()
+        Ok(there.into())
     }
 
-    fn json(&self, field: FieldId) -> ArrayRef {
+    /// The field and those below it of which any row may have a value.
+    fn below(&self, field: FieldId) -> Vec<FieldId> {
+        let mut below = Vec::new();
+        self.schema.visit_subtree(field, &mut |field| below.push(field));
+        below.retain(|field| self.version.has(*field));
+        below
+    }
+
+    fn json(&self, field: FieldId) -> Result<ArrayRef> {
+        let depth = self.schema.path(field).keys().len();
+        let mut columns = Vec::new();
+        for below in self.below(field) {
+            let path = FieldPath::from(self.schema.path(below).into_keys().split_off(depth));
+            columns.push((path, self.stored(below)?));
+        }
         let mut builder = StringBuilder::new();
-        for row in self.rows.values() {
-            let mut leaves = Vec::new();
-            let depth = self.schema.path(field).keys().len();
-            self.schema.visit_subtree(field, &mut |below| {
-                if let Some(value) = self.version.value(*row, below) {
-                    leaves.push((FieldPath::from(self.schema.path(below).into_keys().split_off(depth)), value));
-                }
-            });
+        for row in 0..self.rows.len() {
+            let leaves = columns.iter().filter_map(|(path, column)| Some((path.clone(), column.value(row)?)));
+            let leaves: Vec<(FieldPath, Value)> = leaves.collect();
             match leaves.as_slice() {
                 [] => builder.append_null(),
                 [(path, value)] if path.is_root() => builder.append_value(json_text(value)),
                 _ => {
-                    let object = unflatten(leaves).expect("no field of a document leads through another's value");
+                    let object = unflatten(leaves).map_err(|error| exec_datafusion_err!("{error}"))?;
                     builder.append_value(json_text(&Value::Object(object)));
                 }
             }
         }
-        Arc::new(builder.finish())
+        Ok(Arc::new(builder.finish()))
     }
 }
 

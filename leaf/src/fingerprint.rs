@@ -7,28 +7,35 @@ use basalt_common::schema::Schema;
 use basalt_common::value::{FieldPath, Value, codec};
 use xxhash_rust::xxh3::xxh3_128;
 
-use crate::segment::SegmentVersion;
+use crate::segment::{SegmentDamage, SegmentVersion};
 use crate::shard::Snapshot;
 
 /// The fingerprint of a snapshot; 0 for one without documents. Reads everything.
-pub fn fingerprint(snapshot: &Snapshot, schema: &Schema) -> u128 {
-    snapshot.segments().iter().fold(0, |sum, version| sum.wrapping_add(of_segment(version, schema)))
+///
+/// # Errors
+/// A segment is damaged.
+pub fn fingerprint(snapshot: &Snapshot, schema: &Schema) -> Result<u128, SegmentDamage> {
+    let mut sum = 0_u128;
+    for version in snapshot.segments() {
+        sum = sum.wrapping_add(of_segment(version, schema)?);
+    }
+    Ok(sum)
 }
 
-fn of_segment(version: &SegmentVersion, schema: &Schema) -> u128 {
+fn of_segment(version: &SegmentVersion, schema: &Schema) -> Result<u128, SegmentDamage> {
     let rows = version.live();
-    let id = |row: usize| version.segment().ids().value(rows.value(row) as usize);
+    let ids = version.ids(&rows)?;
     // A document without fields counts too.
-    let mut sum = (0..rows.len()).fold(0_u128, |sum, row| sum.wrapping_add(hash(id(row), &FieldPath::root(), None)));
+    let mut sum = ids.iter().flatten().fold(0_u128, |sum, id| sum.wrapping_add(hash(id, &FieldPath::root(), None)));
     for field in version.fields() {
-        let (path, column) = (schema.path(field), version.column(field, &rows));
+        let (path, column) = (schema.path(field), version.column(field, &rows)?);
         for row in 0..column.rows() {
             if let Some(value) = column.value(row) {
-                sum = sum.wrapping_add(hash(id(row), &path, Some(&value)));
+                sum = sum.wrapping_add(hash(ids.value(row), &path, Some(&value)));
             }
         }
     }
-    sum
+    Ok(sum)
 }
 
 fn hash(id: &str, path: &FieldPath, value: Option<&Value>) -> u128 {

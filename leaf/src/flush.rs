@@ -1,6 +1,7 @@
 //! Flushing: when a shard's state goes to the store, and what is let go of the log then.
 //!
-//! In: how far a shard is; the policy. Out: manifests, through the shard's writer; a log cut below the newest. Only taking
+//! In: how far a shard is; the policy. Out: manifests, through the shard's writer; segments read from their files from then on; a
+//! log cut below the newest. Only taking
 //! the checkpoint, which copies references, holds the shard: batches and queries go on meanwhile. A flush that fails is
 //! tried again, later and later; the shard goes on, and the log keeps what the store does not have.
 //!
@@ -8,6 +9,7 @@
 //! Served ──checkpoint──▶ Writer: segments, checkpoint, manifest ──▶ Served::note_flushed ──▶ log.truncate
 //! ```
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -17,7 +19,9 @@ use basalt_common::position::LogPosition;
 use thiserror::Error;
 use tracing::{debug, error};
 
+use crate::file::manifest::ObjectRef;
 use crate::policy::{FlushPolicy, Unflushed};
+use crate::segment::SegmentId;
 use crate::served::{Progress, Served};
 use crate::store::{StoreError, Writer};
 
@@ -145,7 +149,9 @@ impl Flusher {
         let checkpoint = tokio::task::spawn_blocking(move || served.checkpoint()).await;
         let checkpoint = checkpoint.map_err(|error| FlushError::Stopped(error.to_string()))?;
         let started = self.clock.monotonic();
+        let before = self.writer.newest().map(|manifest| manifest.segments.clone()).unwrap_or_default();
         let written = self.writer.write(checkpoint).await?;
+        self.read_from_files(&before).await?;
         let Some(manifest) = self.writer.newest() else { return Ok(()) };
         let (shard, position, number) = (manifest.shard, manifest.position, manifest.number);
         self.served.note_flushed(position);
@@ -154,6 +160,23 @@ impl Flusher {
         let below = LogPosition((position.0 + 1).saturating_sub(self.config.log_records_kept));
         self.log.truncate(shard, below).await?;
         Ok(())
+    }
+}
+
+impl Flusher {
+    /// Lets the shard read segments from their files that were written since; what is in memory of them can go.
+    async fn read_from_files(&self, before: &BTreeMap<SegmentId, ObjectRef>) -> Result<(), FlushError> {
+        let segments = match self.writer.open_new(before).await {
+            Ok(segments) => segments,
+            Err(failure) => {
+                // They are in memory all the same; a restart will say it again.
+                error!(shard = %self.served.id(), error = %failure, "what was just written cannot be read");
+                return Ok(());
+            }
+        };
+        let served = Arc::clone(&self.served);
+        let taken = tokio::task::spawn_blocking(move || served.take_files(segments)).await;
+        taken.map_err(|error| FlushError::Stopped(error.to_string()))
     }
 }
 

@@ -3,6 +3,7 @@
 //! In: `_id`s and addresses. Out: the address of a living document. The map keeps addresses only; the `_id` itself is read
 //! from the segment, so it is in memory once.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
@@ -23,8 +24,9 @@ pub struct Keys {
     segments: Segments,
 }
 
-fn id_at(segments: &Segments, address: Address) -> &str {
-    segments[&address.segment].ids().value(address.row as usize)
+fn id_at(segments: &Segments, address: Address) -> Cow<'_, str> {
+    let id = segments[&address.segment].id_of(address.row);
+    id.expect("every _id was read when its segment was added")
 }
 
 impl Keys {
@@ -47,8 +49,8 @@ impl Keys {
     pub fn put(&mut self, address: Address) -> Option<Address> {
         let Self { table, hasher, segments } = self;
         let id = id_at(segments, address);
-        let hash = |address: &Address| hasher.hash_one(id_at(segments, *address));
-        match table.entry(hasher.hash_one(id), |other| id_at(segments, *other) == id, hash) {
+        let hash = |address: &Address| hasher.hash_one(id_at(segments, *address).as_ref());
+        match table.entry(hasher.hash_one(id.as_ref()), |other| id_at(segments, *other) == id, hash) {
             Entry::Occupied(mut entry) => Some(std::mem::replace(entry.get_mut(), address)),
             Entry::Vacant(entry) => {
                 entry.insert(address);

@@ -11,6 +11,10 @@
 //!            ──whole plan, or one shard────▶
 //! ```
 
+pub mod column;
+
+pub mod field;
+
 pub mod overlay;
 
 pub mod segment;

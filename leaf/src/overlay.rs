@@ -131,23 +131,32 @@ impl Overlay {
         })
     }
 
-    /// The values of `rows` (ascending) of a segment's column, with the overlay laid over it.
-    pub fn lay_over(&self, column: &TypedColumns, rows: &UInt32Array) -> TypedColumns {
-        let mut parts = vec![column.take(rows)];
-        let mut from: Vec<u32> = (0..rows.len() as u32).collect();
+    /// The values of `rows` (ascending), of which `base` has what the segment holds, with the overlay laid over them.
+    pub fn lay_over(&self, base: TypedColumns, rows: &UInt32Array) -> TypedColumns {
+        let (Some(first), Some(last)) = (rows.values().first(), rows.values().last()) else { return base };
         let mut offset = rows.len() as u32;
+        let mut parts = vec![base];
+        let mut from: Vec<u32> = (0..offset).collect();
         for run in &self.runs {
+            let start = run.rows.partition_point(|row| row < first);
+            let laid = &run.rows[start..][..run.rows[start..].partition_point(|row| row <= last)];
+            if laid.is_empty() {
+                continue;
+            }
             let mut at = 0;
-            for (index, row) in run.rows.iter().enumerate() {
+            for (row, index) in laid.iter().zip(offset..) {
                 at += rows.values()[at..].partition_point(|asked| asked < row);
                 if rows.values().get(at) == Some(row) {
-                    from[at] = offset + index as u32;
+                    from[at] = index;
                 }
             }
-            offset += run.rows.len() as u32;
-            parts.push(run.values.clone());
+            offset += laid.len() as u32;
+            parts.push(run.values.slice(start, laid.len()));
         }
-        TypedColumns::concat(&parts).take(&UInt32Array::from(from))
+        match parts.len() {
+            1 => parts.swap_remove(0),
+            _ => TypedColumns::concat(&parts).take(&UInt32Array::from(from)),
+        }
     }
 
     /// Bytes of memory that the runs take.
@@ -202,14 +211,14 @@ mod tests {
                 run.into_iter().for_each(|(row, value)| expected[row as usize] = value);
             }
             let all = UInt32Array::from_iter_values(0..base.len() as u32);
-            let laid = overlay.lay_over(&column, &all);
+            let laid = overlay.lay_over(column.clone(), &all);
             for (row, expected) in expected.iter().enumerate() {
                 let single = overlay.value(row as u32).unwrap_or_else(|| column.value(row));
                 prop_assert_eq!(&single, expected);
                 prop_assert_eq!(&laid.value(row), expected);
             }
             let odd = UInt32Array::from_iter_values((0..base.len() as u32).filter(|row| row % 2 == 1));
-            let some = overlay.lay_over(&column, &odd);
+            let some = overlay.lay_over(column.take(&odd), &odd);
             for (index, row) in odd.values().iter().enumerate() {
                 prop_assert_eq!(&some.value(index), &expected[*row as usize]);
             }

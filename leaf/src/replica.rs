@@ -13,6 +13,7 @@ use tracing::{error, warn};
 use crate::apply::Outcome;
 use crate::policy::MergePolicy;
 use crate::requests::{Kept, Requests, Seen};
+use crate::segment::Segment;
 use crate::shard::{ApplyError, RestoreError, Shard, ShardCheckpoint};
 use crate::sources::{Sources, Verdict};
 
@@ -58,6 +59,11 @@ impl Replica {
     pub fn checkpoint(&self) -> Checkpoint {
         let (shard, requests) = (self.shard.checkpoint(), self.requests.kept());
         Checkpoint { shard, requests, sources: self.sources.clone() }
+    }
+
+    /// Takes segments that lie in files, in place of those in memory that hold the same.
+    pub fn take_files(&mut self, segments: Vec<Arc<Segment>>) {
+        self.shard.take_files(segments);
     }
 
     /// The documents.

@@ -4,7 +4,8 @@
 //! which values, columns and whole documents are read. Versions share all they have in common; making one copies lists of
 //! references, never values.
 
-use std::collections::BTreeMap;
+use std::borrow::Cow;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use basalt_common::columns::TypedColumns;
@@ -12,10 +13,12 @@ use basalt_common::id::FieldId;
 use basalt_common::schema::Schema;
 use basalt_common::value::flatten::unflatten;
 use basalt_common::value::{FieldPath, Value};
-use datafusion::arrow::array::{Array, ArrayRef, Int64Array, StringArray, UInt32Array};
-use datafusion::arrow::compute::take;
+use datafusion::arrow::array::{Array, Int64Array, StringArray, UInt32Array};
 use roaring::RoaringBitmap;
+use thiserror::Error;
 
+use crate::column::ColumnError;
+use crate::field::{FieldValues, Ids, RowSet, all_rows};
 use crate::overlay::{Overlay, Run, WrittenBytes};
 
 /// A segment's number in its shard; never used again.
@@ -31,22 +34,42 @@ pub struct Address {
     pub row: u32,
 }
 
+/// A segment holds what was never written as one.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[error("segment {} is damaged{}: {cause}; restore its object from a copy", .segment.0, .field.map(|field| format!(" in field {}", field.0)).unwrap_or_default())]
+pub struct SegmentDamage {
+    /// The segment.
+    pub segment: SegmentId,
+    /// The field, unless it is the `_id`s.
+    pub field: Option<FieldId>,
+    /// What is wrong.
+    pub cause: ColumnError,
+}
+
 /// Documents in columns. Never changes.
 #[derive(Debug)]
 pub struct Segment {
     id: SegmentId,
-    ids: StringArray,
+    ids: Ids,
     /// The versions of the upserts that brought the rows, in a collection with versions; null where a patch made the row.
     /// INVARIANT: as many as there are ids; checked in [`Segment::new`].
     versions: Option<Int64Array>,
     /// INVARIANT: each of as many rows as there are ids; checked in [`Segment::new`].
-    fields: BTreeMap<FieldId, TypedColumns>,
-    column_bytes_max: usize,
-    bytes: usize,
+    fields: BTreeMap<FieldId, FieldValues>,
+    sizes: SegmentBytes,
+}
+
+/// What a segment takes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SegmentBytes {
+    /// In memory or in its file.
+    pub total: usize,
+    /// What its largest column takes as an array in memory, the `_id`s included.
+    pub column_max: usize,
 }
 
 impl Segment {
-    /// Makes a segment of the documents with these `_id`s.
+    /// Makes a segment in memory of the documents with these `_id`s.
     ///
     /// # Panics
     /// A field has another number of rows, or the versions have.
@@ -56,13 +79,28 @@ impl Segment {
         versions: Option<Int64Array>,
         fields: BTreeMap<FieldId, TypedColumns>,
     ) -> Self {
+        let sizes = || fields.values().map(TypedColumns::bytes).chain([ids.value_data().len()]);
+        let sizes = SegmentBytes { total: sizes().sum(), column_max: sizes().max().unwrap_or_default() };
+        let fields = fields.into_iter().map(|(field, columns)| (field, FieldValues::Memory(columns))).collect();
+        Self::of_parts(id, Ids::Memory(ids), versions, fields, sizes)
+    }
+
+    /// Makes a segment of parts that may lie in a file.
+    ///
+    /// # Panics
+    /// A field has another number of rows, or the versions have.
+    pub fn of_parts(
+        id: SegmentId,
+        ids: Ids,
+        versions: Option<Int64Array>,
+        fields: BTreeMap<FieldId, FieldValues>,
+        sizes: SegmentBytes,
+    ) -> Self {
         assert!(versions.as_ref().is_none_or(|versions| versions.len() == ids.len()), "each row has its version");
-        for (field, columns) in &fields {
-            assert_eq!(columns.rows(), ids.len(), "field {field:?} has another number of rows than its segment");
+        for (field, values) in &fields {
+            assert_eq!(values.rows(), ids.len(), "field {field:?} has another number of rows than its segment");
         }
-        let sizes: Vec<usize> = fields.values().map(TypedColumns::bytes).chain([ids.value_data().len()]).collect();
-        let (column_bytes_max, bytes) = (sizes.iter().copied().max().unwrap_or_default(), sizes.iter().sum());
-        Self { id, ids, versions, fields, column_bytes_max, bytes }
+        Self { id, ids, versions, fields, sizes }
     }
 
     /// Its number.
@@ -75,14 +113,22 @@ impl Segment {
         self.ids.len()
     }
 
-    /// Bytes of its largest field, or of its `_id`s where those take more.
-    pub fn column_bytes_max(&self) -> usize {
-        self.column_bytes_max
+    /// What it takes.
+    pub fn sizes(&self) -> SegmentBytes {
+        self.sizes
     }
 
     /// The `_id`s of its rows.
-    pub fn ids(&self) -> &StringArray {
+    pub fn ids(&self) -> &Ids {
         &self.ids
+    }
+
+    /// The `_id` of a row.
+    ///
+    /// # Errors
+    /// The segment is damaged.
+    pub fn id_of(&self, row: u32) -> Result<Cow<'_, str>, SegmentDamage> {
+        self.ids.get(row).map_err(|cause| self.damage(None, cause))
     }
 
     /// The versions of the upserts that brought its rows.
@@ -97,8 +143,12 @@ impl Segment {
     }
 
     /// Its fields, ascending.
-    pub fn fields(&self) -> &BTreeMap<FieldId, TypedColumns> {
+    pub fn fields(&self) -> &BTreeMap<FieldId, FieldValues> {
         &self.fields
+    }
+
+    fn damage(&self, field: Option<FieldId>, cause: ColumnError) -> SegmentDamage {
+        SegmentDamage { segment: self.id, field, cause }
     }
 }
 
@@ -204,98 +254,103 @@ impl SegmentVersion {
         self.segment.fields.contains_key(&field) || self.overlays.contains_key(&field)
     }
 
+    /// The same, of a segment that holds the same: in a file instead of in memory.
+    #[must_use]
+    pub fn with_segment(&self, segment: Arc<Segment>) -> Self {
+        Self { segment, tombstones: self.tombstones.clone(), overlays: self.overlays.clone() }
+    }
+
     /// The value of a field of a document, or `None` where it is absent.
-    pub fn value(&self, row: u32, field: FieldId) -> Option<Value> {
-        match self.overlays.get(&field).and_then(|overlay| overlay.value(row)) {
-            Some(laid) => laid,
-            None => self.segment.fields.get(&field)?.value(row as usize),
+    ///
+    /// # Errors
+    /// The segment is damaged.
+    pub fn value(&self, row: u32, field: FieldId) -> Result<Option<Value>, SegmentDamage> {
+        if let Some(laid) = self.overlays.get(&field).and_then(|overlay| overlay.value(row)) {
+            return Ok(laid);
         }
+        let Some(values) = self.segment.fields.get(&field) else { return Ok(None) };
+        values.value(row).map_err(|cause| self.segment.damage(Some(field), cause))
     }
 
     /// The whole document, its fields named by `schema`.
     ///
-    /// # Panics
-    /// Its fields contradict each other, which applying never lets happen.
-    pub fn document(&self, row: u32, schema: &Schema) -> Value {
-        let leaves = self.fields().filter_map(|field| {
-            let value = self.value(row, field)?;
-            Some((schema.path(field), value))
-        });
-        Value::Object(unflatten(leaves).expect("no field of a document leads through another's value"))
+    /// # Errors
+    /// The segment is damaged.
+    pub fn document(&self, row: u32, schema: &Schema) -> Result<Value, SegmentDamage> {
+        let mut leaves = Vec::new();
+        for field in self.fields() {
+            leaves.extend(self.value(row, field)?.map(|value| (schema.path(field), value)));
+        }
+        self.nested(leaves)
     }
 
     /// The values of some paths of a document, nested as it is.
-    pub fn fields_of(&self, row: u32, paths: &[FieldPath], schema: &Schema) -> Value {
-        let mut leaves = BTreeMap::new();
+    ///
+    /// # Errors
+    /// The segment is damaged.
+    pub fn fields_of(&self, row: u32, paths: &[FieldPath], schema: &Schema) -> Result<Value, SegmentDamage> {
+        let mut fields = BTreeSet::new();
         for field in paths.iter().filter_map(|path| schema.find(path.keys())) {
-            schema.visit_subtree(field, &mut |below| {
-                if let Some(value) = self.value(row, below) {
-                    leaves.insert(below, (schema.path(below), value));
-                }
-            });
+            schema.visit_subtree(field, &mut |below| fields.extend([below]));
         }
-        Value::Object(unflatten(leaves.into_values()).expect("no field of a document leads through another's value"))
+        let mut leaves = Vec::new();
+        for field in fields {
+            leaves.extend(self.value(row, field)?.map(|value| (schema.path(field), value)));
+        }
+        self.nested(leaves)
+    }
+
+    fn nested(&self, leaves: Vec<(FieldPath, Value)>) -> Result<Value, SegmentDamage> {
+        let object = unflatten(leaves);
+        let damage = |_| self.segment.damage(None, ColumnError::Damaged("a field leads through another's value"));
+        object.map(Value::Object).map_err(damage)
     }
 
     /// Adds to `counts` how many values of each field and type there are, about: dead rows are taken off in proportion.
     pub fn count_fields(&self, counts: &mut BTreeMap<(u32, u8), u64>) {
         let (live, rows) = (self.live_rows() as u64, self.segment.rows().max(1) as u64);
-        for (field, columns) in &self.segment.fields {
-            for (of, column) in columns.columns() {
-                let there = (column.len() - column.null_count()) as u64;
+        for (field, values) in &self.segment.fields {
+            for (of, there) in values.counts() {
                 *counts.entry((field.0, of.code())).or_default() += there * live / rows;
             }
         }
     }
 
-    /// Bytes of memory that the segment and what is laid over it take.
+    /// Bytes that the segment and what is laid over it take.
     pub fn bytes(&self) -> usize {
-        self.segment.bytes + self.overlay_bytes()
+        self.segment.sizes.total + self.overlay_bytes()
     }
 
     /// The rows that live, ascending.
     pub fn live(&self) -> UInt32Array {
-        let rows = u32::try_from(self.segment.rows()).expect("a segment has fewer rows than 2^32");
+        let rows = all_rows(self.segment.rows());
         match self.tombstones.is_empty() {
-            true => UInt32Array::from_iter_values(0..rows),
-            false => UInt32Array::from_iter_values((0..rows).filter(|row| self.is_live(*row))),
+            true => rows,
+            false => rows.values().iter().copied().filter(|row| self.is_live(*row)).collect::<Vec<_>>().into(),
         }
     }
 
     /// A field's values in the given rows (ascending), overlay laid over.
-    pub fn column(&self, field: FieldId, rows: &UInt32Array) -> TypedColumns {
-        let base = self.segment.fields.get(&field);
-        match (base, self.overlays.get(&field)) {
-            (None, None) => TypedColumns::absent(rows.len()),
-            (Some(base), None) => match (rows.values().first(), rows.values().last()) {
-                (Some(first), Some(last)) if (last - first) as usize + 1 == rows.len() => {
-                    base.slice(*first as usize, rows.len())
-                }
-                _ => base.take(rows),
-            },
-            (base, Some(overlay)) => {
-                let absent;
-                let base = match base {
-                    Some(base) => base,
-                    None => {
-                        absent = TypedColumns::absent(self.segment.rows());
-                        &absent
-                    }
-                };
-                overlay.lay_over(base, rows)
-            }
-        }
+    ///
+    /// # Errors
+    /// The segment is damaged.
+    pub fn column(&self, field: FieldId, rows: &UInt32Array) -> Result<TypedColumns, SegmentDamage> {
+        let base = match self.segment.fields.get(&field) {
+            Some(values) => values.take(RowSet(rows)).map_err(|cause| self.segment.damage(Some(field), cause))?,
+            None => TypedColumns::absent(rows.len()),
+        };
+        Ok(match self.overlays.get(&field) {
+            Some(overlay) => overlay.lay_over(base, rows),
+            None => base,
+        })
     }
 
     /// The `_id`s of the given rows (ascending).
-    pub fn ids(&self, rows: &UInt32Array) -> ArrayRef {
-        let ids = &self.segment.ids;
-        match (rows.values().first(), rows.values().last()) {
-            (Some(first), Some(last)) if (last - first) as usize + 1 == rows.len() => {
-                Arc::new(ids.slice(*first as usize, rows.len()))
-            }
-            _ => take(ids, rows, None).expect("the rows are rows of the segment"),
-        }
+    ///
+    /// # Errors
+    /// The segment is damaged.
+    pub fn ids(&self, rows: &UInt32Array) -> Result<StringArray, SegmentDamage> {
+        self.segment.ids.take(RowSet(rows)).map_err(|cause| self.segment.damage(None, cause))
     }
 
     /// Bytes of memory that overlays take.

@@ -17,6 +17,7 @@ use basalt_common::value::{FieldPath, Value};
 use tokio::sync::watch;
 
 use crate::replica::{Checkpoint, Replica};
+use crate::segment::{Segment, SegmentDamage};
 use crate::shard::{ApplyError, Newest, Snapshot};
 
 /// How many batches' outcomes are kept for writers that ask: some seconds of many small writes.
@@ -266,16 +267,29 @@ impl Served {
         })
     }
 
-    /// A document, whole or some fields of it. Blocks while a batch is applied.
+    /// Takes segments that lie in files, in place of those in memory that hold the same. Blocks while a batch is applied.
     ///
     /// # Panics
     /// The shard has not begun.
-    pub fn document(&self, id: &str, fields: Option<&[FieldPath]>, schema: &Schema) -> Option<Value> {
+    pub fn take_files(&self, segments: Vec<Arc<Segment>>) {
+        self.state().replica.lock().unwrap_or_else(PoisonError::into_inner).take_files(segments);
+    }
+
+    /// A document, whole or some fields of it. Blocks while a batch is applied.
+    ///
+    /// # Errors
+    /// A segment is damaged.
+    ///
+    /// # Panics
+    /// The shard has not begun.
+    pub fn document(
+        &self,
+        id: &str,
+        fields: Option<&[FieldPath]>,
+        schema: &Schema,
+    ) -> Result<Option<Value>, SegmentDamage> {
         let replica = self.state().replica.lock().unwrap_or_else(PoisonError::into_inner);
-        match fields {
-            None => replica.shard().document(id, schema),
-            Some(fields) => replica.shard().fields(id, fields, schema),
-        }
+        replica.shard().document(id, fields, schema)
     }
 
     /// How far it is in a source's partition. Blocks while a batch is applied.

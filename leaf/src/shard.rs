@@ -15,11 +15,12 @@ use basalt_common::value::{FieldPath, Value};
 use thiserror::Error;
 
 use crate::apply::{Applier, Changes, Outcome, Versions};
+use crate::field::all_rows;
 use crate::keys::Keys;
 use crate::merge::merge;
 use crate::overlay::WrittenBytes;
 use crate::policy::{MergePolicy, SegmentSize};
-use crate::segment::{Address, Segment, SegmentId, SegmentVersion};
+use crate::segment::{Address, Segment, SegmentDamage, SegmentId, SegmentVersion};
 use crate::unsettled::Unsettled;
 
 /// Why a batch was not applied.
@@ -42,6 +43,14 @@ pub enum ApplyError {
         position: LogPosition,
         /// The field.
         field: FieldId,
+    },
+    /// A segment is damaged. The shard has to begin anew.
+    #[error("the batch at {position} cannot be applied: {damage}")]
+    Damaged {
+        /// The batch.
+        position: LogPosition,
+        /// The damage.
+        damage: SegmentDamage,
     },
 }
 
@@ -101,6 +110,9 @@ pub enum RestoreError {
         /// The number of the next segment.
         next: u64,
     },
+    /// A segment is damaged.
+    #[error(transparent)]
+    Damaged(#[from] SegmentDamage),
 }
 
 /// The newest snapshot of a shard, for readers of any thread.
@@ -130,6 +142,8 @@ pub struct Shard {
     policy: MergePolicy,
     written: WrittenBytes,
     newest: Newest,
+    /// The damage by which a batch was not applied: what it left is no state.
+    damage: Option<SegmentDamage>,
 }
 
 impl Shard {
@@ -145,6 +159,7 @@ impl Shard {
             policy,
             written: WrittenBytes::default(),
             newest: Newest::default(),
+            damage: None,
         }
     }
 
@@ -159,6 +174,8 @@ impl Shard {
             if segment.0 >= next {
                 return Err(RestoreError::NotYet { segment, next });
             }
+            let rows = all_rows(version.segment().rows());
+            version.ids(&rows)?;
             shard.keys.add_segment(Arc::clone(version.segment()));
             for row in version.live().values() {
                 let address = Address { segment, row: *row };
@@ -195,16 +212,29 @@ impl Shard {
     /// newer than the batch the schema is.
     ///
     /// # Errors
-    /// The schema is older than the batch, or the batch has fields that are none: nothing is changed then.
+    /// The schema is older than the batch, or the batch has fields that are none: nothing is changed then. Or a segment is
+    /// damaged, and the shard is of no use any more.
     ///
     /// # Panics
     /// `position` is not behind the last one applied: batches come in the order of the log.
     pub fn apply(&mut self, position: LogPosition, batch: &Batch, schema: &Schema) -> Result<Vec<Outcome>, ApplyError> {
         assert!(self.applied.is_none_or(|applied| applied < position), "batches apply in the order of the log");
         check(position, batch, schema)?;
+        let outcomes = self.apply_checked(batch, schema).map_err(|damage| {
+            self.damage = Some(damage.clone());
+            ApplyError::Damaged { position, damage }
+        })?;
+        self.publish(position);
+        Ok(outcomes)
+    }
+
+    fn apply_checked(&mut self, batch: &Batch, schema: &Schema) -> Result<Vec<Outcome>, SegmentDamage> {
+        if let Some(damage) = &self.damage {
+            return Err(damage.clone());
+        }
         let Self { versions, keys, unsettled, .. } = self;
         let applier = Applier::new(schema, batch, versions, keys, unsettled, self.next_segment);
-        let Changes { segments, runs, buried, outcomes } = applier.apply();
+        let Changes { segments, runs, buried, outcomes } = applier.apply()?;
         self.next_segment.0 += segments.len() as u64;
         self.schema_version = self.schema_version.max(batch.header.schema_version);
         for version in segments {
@@ -220,8 +250,7 @@ impl Shard {
         for (segment, rows) in buried {
             version_mut(&mut self.versions, segment).bury(rows);
         }
-        self.merge_segments();
-        self.publish(position);
+        self.merge_segments()?;
         Ok(outcomes)
     }
 
@@ -241,21 +270,21 @@ impl Shard {
     }
 
     /// Merges segments until the policy is content.
-    fn merge_segments(&mut self) {
+    fn merge_segments(&mut self) -> Result<(), SegmentDamage> {
         loop {
             let size = |version: &Arc<SegmentVersion>| SegmentSize {
                 segment: version.segment().id(),
                 rows: version.segment().rows(),
                 live_rows: version.live_rows(),
-                column_bytes: version.segment().column_bytes_max() + version.overlay_bytes(),
+                column_bytes: version.segment().sizes().column_max + version.overlay_bytes(),
             };
             let sizes: Vec<SegmentSize> = self.versions.values().map(size).collect();
             let plan = self.policy.plan(&sizes);
             if plan.is_empty() {
-                return;
+                return Ok(());
             }
             let merged = plan.iter().map(|segment| Arc::clone(&self.versions[segment])).collect::<Vec<_>>();
-            self.take_in(merge(&merged, self.next_segment));
+            self.take_in(merge(&merged, self.next_segment)?);
             for segment in plan {
                 self.versions.remove(&segment);
                 self.keys.drop_segment(segment);
@@ -277,16 +306,36 @@ impl Shard {
         self.versions.insert(segment, Arc::new(version));
     }
 
-    /// The document with this `_id`, without it.
-    pub fn document(&self, id: &str, schema: &Schema) -> Option<Value> {
-        let address = self.keys.get(id)?;
-        Some(self.versions[&address.segment].document(address.row, schema))
+    /// Takes segments that lie in files, in place of those in memory that hold the same.
+    pub fn take_files(&mut self, segments: Vec<Arc<Segment>>) {
+        for segment in segments {
+            if let Some(version) = self.versions.get_mut(&segment.id()) {
+                *version = Arc::new(version.with_segment(Arc::clone(&segment)));
+                self.keys.add_segment(segment);
+            }
+        }
+        self.newest.publish(Snapshot::new(self.applied, self.versions.values().cloned().collect()));
     }
 
-    /// Some fields of the document with this `_id`, nested as it is; each is left out where it is absent.
-    pub fn fields(&self, id: &str, fields: &[FieldPath], schema: &Schema) -> Option<Value> {
-        let address = self.keys.get(id)?;
-        Some(self.versions[&address.segment].fields_of(address.row, fields, schema))
+    /// The document with this `_id`, without it; of `fields`, where given, those that are there, nested as they are.
+    ///
+    /// # Errors
+    /// A segment is damaged.
+    pub fn document(
+        &self,
+        id: &str,
+        fields: Option<&[FieldPath]>,
+        schema: &Schema,
+    ) -> Result<Option<Value>, SegmentDamage> {
+        if let Some(damage) = &self.damage {
+            return Err(damage.clone());
+        }
+        let Some(address) = self.keys.get(id) else { return Ok(None) };
+        let version = &self.versions[&address.segment];
+        match fields {
+            None => version.document(address.row, schema).map(Some),
+            Some(fields) => version.fields_of(address.row, fields, schema).map(Some),
+        }
     }
 
     /// How many documents there are.

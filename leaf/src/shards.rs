@@ -30,6 +30,7 @@ use tokio::sync::watch;
 use crate::arrow::Rows;
 use crate::counters::Counters;
 use crate::pins::{Pins, RowsScanned};
+use crate::segment::SegmentDamage;
 use crate::served::Served;
 use crate::shard::Snapshot;
 
@@ -229,13 +230,17 @@ impl LeafCalls for Shards {
         let served = self.served(request.shard).await?;
         served.wait_for(request.after, request.patience).await?;
         let schema = self.schema(request.shard.collection);
-        let read = move || -> Vec<Option<String>> {
-            let fields = request.fields.as_deref();
-            let ids = request.ids.iter();
-            ids.map(|id| Some(json(served.document(id, fields, &schema)?, id))).collect()
+        let read = move || -> Result<Vec<Option<String>>, SegmentDamage> {
+            let read = |id: &String| {
+                let document = served.document(id, request.fields.as_deref(), &schema)?;
+                Ok(document.map(|document| json(document, id)))
+            };
+            request.ids.iter().map(read).collect()
         };
-        let read = tokio::task::spawn_blocking(read).await;
-        read.map_err(|error| Failure::new(FailureKind::Internal, format!("the documents could not be read: {error}")))
+        let failed =
+            |cause: String| Failure::new(FailureKind::Internal, format!("the documents could not be read: {cause}"));
+        let read = tokio::task::spawn_blocking(read).await.map_err(|error| failed(error.to_string()))?;
+        read.map_err(|damage| failed(damage.to_string()))
     }
 
     async fn outcomes(&self, shard: ShardId, position: LogPosition, patience: Duration) -> Result<Outcomes, Failure> {

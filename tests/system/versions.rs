@@ -141,7 +141,7 @@ impl Plan {
             log.push((batch, outcomes));
             unsettled_most = unsettled_most.max(shard.checkpoint().unsettled.operations());
             if disk.random.chance(1, 40) {
-                disk.flush(&shard)?;
+                disk.flush(&mut shard)?;
             }
             if disk.random.chance(1, 200) {
                 drop(shard);
@@ -157,7 +157,7 @@ impl Plan {
         println!("{:?}", disk.done);
         ensure!(doubled > 1_000 && disk.done.flushes > 10 && disk.done.reopens > 2, "hardly anything was tested");
         ensure!(self.lateness.is_none_or(|_| unsettled_most < operations.len() / 4), "nothing is ever settled");
-        Ok(fingerprint(&shard.newest().pin(), &schema))
+        Ok(fingerprint(&shard.newest().pin(), &schema)?)
     }
 }
 

@@ -8,6 +8,7 @@
 mod row;
 mod versioned;
 
+use std::cell::OnceCell;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
@@ -23,7 +24,7 @@ use roaring::RoaringBitmap;
 
 use crate::keys::Keys;
 use crate::overlay::Run;
-use crate::segment::{Address, Segment, SegmentId, SegmentVersion};
+use crate::segment::{Address, Segment, SegmentDamage, SegmentId, SegmentVersion};
 use crate::unsettled::Unsettled;
 use row::RowEditor;
 
@@ -84,10 +85,13 @@ pub struct Applier<'s> {
     /// The batch's own segments: the upserted documents as they came, and documents that patches made.
     upserted: SegmentVersion,
     made: SegmentVersion,
+    made_ids: StringArray,
     /// The row, in `upserted`, of each operation that is an upsert.
     upsert_rows: Vec<u32>,
     laid: HashMap<(SegmentId, FieldId), Laid>,
     buried: BTreeMap<SegmentId, RoaringBitmap>,
+    /// The first damage that was met: nothing that was read since counts.
+    damage: OnceCell<SegmentDamage>,
 }
 
 /// The `_id`s of documents that patches may make in this batch, each once, ascending. Those that live now are among them: they
@@ -117,7 +121,8 @@ impl<'s> Applier<'s> {
         let (operations, schema_version) = (&batch.operations, batch.header.schema_version);
         let horizon = batch.header.horizon;
         let (upserted, upsert_rows) = upserted_segment(operations, next);
-        let made = Segment::new(SegmentId(next.0 + 1), ids_to_make(operations), None, BTreeMap::new());
+        let made_ids = ids_to_make(operations);
+        let made = Segment::new(SegmentId(next.0 + 1), made_ids.clone(), None, BTreeMap::new());
         let (upserted, made) = (SegmentVersion::new(upserted), SegmentVersion::new(made));
         keys.add_segment(Arc::clone(upserted.segment()));
         keys.add_segment(Arc::clone(made.segment()));
@@ -132,21 +137,29 @@ impl<'s> Applier<'s> {
             horizon,
             upserted,
             made,
+            made_ids,
             upsert_rows,
             laid,
             buried,
+            damage: OnceCell::new(),
         }
     }
 
     /// Applies the operations in order.
-    pub fn apply(mut self) -> Changes {
+    ///
+    /// # Errors
+    /// A segment is damaged: the shard's keys are of no use any more.
+    pub fn apply(mut self) -> Result<Changes, SegmentDamage> {
         let outcomes = (0..self.operations.len()).map(|row| self.operation(row)).collect();
         if let Some(horizon) = self.horizon {
             self.settle(horizon);
         }
         self.bury_unmade();
         let runs = self.laid.into_iter().map(|((segment, field), laid)| (segment, field, run(laid))).collect();
-        Changes { segments: vec![self.upserted, self.made], runs, buried: self.buried, outcomes }
+        match self.damage.into_inner() {
+            Some(damage) => Err(damage),
+            None => Ok(Changes { segments: vec![self.upserted, self.made], runs, buried: self.buried, outcomes }),
+        }
     }
 
     fn operation(&mut self, row: usize) -> Outcome {
@@ -211,7 +224,7 @@ impl<'s> Applier<'s> {
     /// Makes a document without fields. A row that was made in this batch before and died keeps its place: what was laid
     /// over it goes.
     fn make(&mut self, id: &str) -> Address {
-        let ids = self.made.segment().ids();
+        let ids = &self.made_ids;
         let (mut before, mut behind) = (0, ids.len());
         while before < behind {
             let middle = before.midpoint(behind);
@@ -231,10 +244,10 @@ impl<'s> Applier<'s> {
 
     /// Rows for documents that no patch made after all.
     fn bury_unmade(&mut self) {
-        let made = Arc::clone(self.made.segment());
-        for row in 0..made.rows() as u32 {
-            let address = Address { segment: made.id(), row };
-            if self.keys.get(made.ids().value(row as usize)) != Some(address) {
+        let (segment, ids) = (self.made.segment().id(), self.made_ids.clone());
+        for row in 0..ids.len() as u32 {
+            let address = Address { segment, row };
+            if self.keys.get(ids.value(row as usize)) != Some(address) {
                 self.bury(address);
             }
         }
@@ -245,7 +258,12 @@ impl<'s> Applier<'s> {
         if let Some(laid) = self.laid.get(&(address.segment, field)).and_then(|laid| laid.get(&address.row)) {
             return laid.clone();
         }
-        self.version_of(address).value(address.row, field)
+        self.sound(self.version_of(address).value(address.row, field)).flatten()
+    }
+
+    /// What was read, unless it was damage.
+    fn sound<T>(&self, read: Result<T, SegmentDamage>) -> Option<T> {
+        read.map_err(|damage| drop(self.damage.set(damage))).ok()
     }
 
     /// The segment that an address points into, as it was before the batch.

@@ -102,7 +102,8 @@ impl Applier<'_> {
         let (existed, floor) = self.floor(id, visible);
         let counts = match (floor.cmp(&Some(version)), visible) {
             (std::cmp::Ordering::Equal, Some(before)) if existed => {
-                self.content(id, before) < self.version_of(address).document(address.row, self.schema)
+                let new = self.version_of(address).document(address.row, self.schema);
+                self.sound(new).is_some_and(|new| self.content(id, before) < new)
             }
             (order, _) => order.is_le(),
         };

@@ -20,7 +20,7 @@ use super::{FileError, PartReader};
 const VERSION: u8 = 1;
 
 /// Parts begin at multiples of this, so that they can be read in place.
-const ALIGNMENT: usize = 64;
+pub(super) const ALIGNMENT: usize = 64;
 
 const MAGIC_BYTES: usize = 8;
 const TAIL_BYTES: usize = 4 + 4 + MAGIC_BYTES;
@@ -56,8 +56,6 @@ pub enum Part {
     Keys = 1,
     /// A segment's fields, column by column.
     Columns = 2,
-    /// A segment's documents, row by row.
-    Rows = 3,
     /// The versions of a segment's upserts.
     Versions = 4,
     /// What was laid over segments.
@@ -73,10 +71,9 @@ pub enum Part {
 }
 
 impl Part {
-    const ALL: [Self; 9] = [
+    const ALL: [Self; 8] = [
         Self::Keys,
         Self::Columns,
-        Self::Rows,
         Self::Versions,
         Self::Laid,
         Self::Requests,
@@ -90,7 +87,6 @@ impl Part {
         match self {
             Self::Keys => "keys",
             Self::Columns => "columns",
-            Self::Rows => "rows",
             Self::Versions => "versions",
             Self::Laid => "laid",
             Self::Requests => "requests",
@@ -245,6 +241,11 @@ impl<'b> Container<'b> {
     /// The checksum that stands for the object.
     pub fn checksum(&self) -> u32 {
         self.checksum
+    }
+
+    /// The codec of a part, if the object has it.
+    pub(super) fn codec(&self, part: Part) -> Option<u8> {
+        self.entries.iter().find(|entry| entry.part == part as u8).map(|entry| entry.codec)
     }
 
     /// A part that not every object of the kind has.

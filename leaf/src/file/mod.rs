@@ -13,7 +13,6 @@
 pub mod checkpoint;
 pub mod container;
 pub mod manifest;
-mod rows;
 pub mod segment;
 mod unsettled;
 

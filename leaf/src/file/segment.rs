@@ -1,76 +1,190 @@
-//! A segment as an object: *keys*, *columns* and *rows*, and *versions* in a collection that has them.
+//! A segment as an object: *keys*, *columns*, and *versions* in a collection that has them.
 //!
 //! ```text
-//! keys    = segment rows id:text…                                 codec 1
-//! columns = count (field values)…                                 codec 1; ascending by field; values as in
-//!                                                                 common/src/columns/codec.rs, of as many rows as keys
-//! rows    = as in rows.rs                                         codec 1
-//! versions = values                                               codec 1; ints, absent where a patch made the row
+//! keys      = segment:u64 rows:u64 zeros column                   codec 2; the _ids. Columns begin at multiples of 64 bytes
+//! columns   = (zeros column)… directory length:u32                codec 2; the directory's length
+//! directory = count (field count (type:u8 plain offset length)…)…  ascending by field, then type; plain: bytes as an array
+//!                                                                 in memory; the offset counts from the part's start
+//! versions  = column                                              codec 1; ints, none where a patch made the row
+//! column    = as in column/encode.rs                              of as many rows as keys
 //! ```
 //!
-//! Columns and rows hold the same values twice: scans read the one, whole documents the other.
+//! Columns are read in place. Codec 1 of keys and columns, which is read but not written, had `segment rows id:text…` and
+//! `count (field values)…`, with values as in common/src/columns/codec.rs, and whole documents beside them.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 
-use basalt_common::binary::{BinaryError, Reader, put_bytes, put_varint};
-use basalt_common::columns::{TypedColumns, codec as columns};
+use basalt_common::binary::{BinaryError, Reader, put_varint};
+use basalt_common::columns::{TypedColumns, codec as columns, storage_type};
 use basalt_common::id::FieldId;
-use basalt_common::value::{Type, Value};
+use basalt_common::value::Type;
+use bytes::Bytes;
 use datafusion::arrow::array::{Array, AsArray, Int64Array, StringArray, StringBuilder};
-use datafusion::arrow::datatypes::Int64Type;
+use datafusion::arrow::datatypes::{DataType, Int64Type};
 
-use super::container::{Container, ContainerBuilder, Kind, Part, Sealed};
-use super::{FileError, rows};
-use crate::segment::{Segment, SegmentId};
+use super::container::{ALIGNMENT, Container, ContainerBuilder, Kind, Part, Sealed};
+use super::{FileError, PartReader};
+use crate::column::{self, Column, ColumnError};
+use crate::field::{FieldValues, FileColumns, Ids, RowSet, all_rows};
+use crate::segment::{Segment, SegmentBytes, SegmentDamage, SegmentId};
 
-const CODEC: u8 = 1;
+const KEYS_CODEC: u8 = 2;
+const COLUMNS_CODEC: u8 = 2;
+const VERSIONS_CODEC: u8 = 1;
+
+/// The codec of keys and columns that were written before.
+const CODEC_BEFORE: u8 = 1;
+
+/// Bytes of the directory's length.
+const LENGTH_BYTES: usize = 4;
 
 /// The object of a segment. Takes long: not for the async threads.
-pub fn encode(segment: &Segment) -> Sealed {
-    let mut object = ContainerBuilder::new(Kind::Segment);
-    object.part(Part::Keys, CODEC, |out| {
-        put_varint(out, segment.id().0);
-        put_varint(out, segment.rows() as u64);
-        segment.ids().iter().for_each(|id| put_bytes(out, id.unwrap_or_default().as_bytes()));
-    });
-    object.part(Part::Columns, CODEC, |out| {
-        put_varint(out, segment.fields().len() as u64);
-        for (field, values) in segment.fields() {
-            put_varint(out, field.0.into());
-            columns::encode(out, values);
-        }
-    });
-    object.part(Part::Rows, CODEC, |out| rows::encode(out, segment));
-    if let Some(versions) = segment.versions() {
-        let versions = TypedColumns::new(segment.rows(), vec![(Type::Int, Arc::new(versions.clone()))]);
-        object.part(Part::Versions, CODEC, |out| columns::encode(out, &versions));
+///
+/// # Errors
+/// The segment lies in a file, and is damaged there.
+pub fn encode(segment: &Segment) -> Result<Sealed, SegmentDamage> {
+    let rows = all_rows(segment.rows());
+    let damage = |field| move |cause| SegmentDamage { segment: segment.id(), field, cause };
+    let ids = segment.ids().take(RowSet(&rows)).map_err(damage(None))?;
+    let mut fields = Vec::new();
+    for (field, values) in segment.fields() {
+        fields.push((*field, values.take(RowSet(&rows)).map_err(damage(Some(*field)))?));
     }
-    object.seal()
+    let mut object = ContainerBuilder::new(Kind::Segment);
+    object.part(Part::Keys, KEYS_CODEC, |out| {
+        out.extend_from_slice(&segment.id().0.to_le_bytes());
+        out.extend_from_slice(&(segment.rows() as u64).to_le_bytes());
+        put_column(out, &ids);
+    });
+    object.part(Part::Columns, COLUMNS_CODEC, |out| put_columns(out, &fields));
+    if let Some(versions) = segment.versions() {
+        object.part(Part::Versions, VERSIONS_CODEC, |out| {
+            put_column(out, versions);
+        });
+    }
+    Ok(object.seal())
 }
 
-/// Reads a segment back from its checked object. Takes long: not for the async threads.
+/// Appends a column; returns where it begins.
+fn put_column(out: &mut Vec<u8>, array: &dyn Array) -> usize {
+    let start = out.len().next_multiple_of(ALIGNMENT);
+    out.resize(start, 0);
+    column::encode(array, out).expect("typed columns are arrays of storage types");
+    start
+}
+
+fn put_columns(out: &mut Vec<u8>, fields: &[(FieldId, TypedColumns)]) {
+    let part = out.len();
+    let mut directory = Vec::new();
+    put_varint(&mut directory, fields.len() as u64);
+    for (field, values) in fields {
+        put_varint(&mut directory, field.0.into());
+        put_varint(&mut directory, values.columns().len() as u64);
+        for (of, array) in values.columns() {
+            let start = put_column(out, array);
+            directory.push(of.code());
+            put_varint(&mut directory, array.to_data().get_slice_memory_size().unwrap_or_default() as u64);
+            put_varint(&mut directory, (start - part) as u64);
+            put_varint(&mut directory, (out.len() - start) as u64);
+        }
+    }
+    let length = u32::try_from(directory.len()).expect("a segment has fewer fields than 2^26");
+    out.append(&mut directory);
+    out.extend_from_slice(&length.to_le_bytes());
+}
+
+/// Opens a segment in its checked object, which lies in `bytes`: its columns are read there.
 ///
 /// # Errors
 /// The parts are not what [`encode`] writes.
-pub fn decode(object: &Container<'_>) -> Result<Segment, FileError> {
-    let (id, ids) = object.part(Part::Keys, CODEC)?.read(read_keys)?;
-    let fields = object.part(Part::Columns, CODEC)?.read(|reader| read_fields(reader, ids.len()))?;
-    let versions = object.find(Part::Versions, CODEC)?;
-    let versions = versions.map(|part| part.read(|reader| read_versions(reader, ids.len()))).transpose()?;
-    Ok(Segment::new(id, ids, versions, fields))
+pub fn decode(object: &Container<'_>, bytes: &Bytes) -> Result<Segment, FileError> {
+    let (id, ids) = match object.codec(Part::Keys) {
+        Some(CODEC_BEFORE) => {
+            let (id, ids) = object.part(Part::Keys, CODEC_BEFORE)?.read(read_keys_before)?;
+            (id, Ids::Memory(ids))
+        }
+        _ => open_keys(&object.part(Part::Keys, KEYS_CODEC)?, bytes)?,
+    };
+    let rows = ids.len();
+    let (fields, column_max) = match object.codec(Part::Columns) {
+        Some(CODEC_BEFORE) => {
+            let part = object.part(Part::Columns, CODEC_BEFORE)?;
+            part.read(|reader| read_fields_before(reader, rows))?
+        }
+        _ => open_fields(&object.part(Part::Columns, COLUMNS_CODEC)?, bytes, rows)?,
+    };
+    let versions = object.find(Part::Versions, VERSIONS_CODEC)?;
+    let versions = versions.map(|part| open_versions(&part, bytes, rows)).transpose()?;
+    Ok(Segment::of_parts(id, ids, versions, fields, SegmentBytes { total: bytes.len(), column_max }))
 }
 
-/// Reads the fields of one row, ascending, from the *rows* of a checked object; none where there is no such row.
-///
-/// # Errors
-/// The part is not what [`encode`] writes.
-pub fn row(object: &Container<'_>, row: u32) -> Result<Option<Vec<(FieldId, Value)>>, FileError> {
-    let part = object.part(Part::Rows, CODEC)?;
-    part.read(|reader| rows::row(reader, row))
+/// A column that begins at `start` of a part.
+fn open_column(
+    part: &PartReader<'_>,
+    bytes: &Bytes,
+    (start, length): (usize, usize),
+    of: &DataType,
+    rows: usize,
+) -> Result<Column, FileError> {
+    let held = start.checked_add(length).and_then(|end| part.bytes.get(start..end));
+    let held = held.ok_or_else(|| part.error(BinaryError { offset: start, reason: "a column does not lie in it" }))?;
+    Column::open(bytes.slice_ref(held), of, rows as u64).map_err(|cause| wrong(part, start, &cause))
 }
 
-fn read_keys(reader: &mut Reader<'_>) -> Result<(SegmentId, StringArray), BinaryError> {
+fn wrong(part: &PartReader<'_>, start: usize, cause: &ColumnError) -> FileError {
+    FileError { reason: cause.to_string(), ..part.error(BinaryError { offset: start, reason: "" }) }
+}
+
+fn open_keys(part: &PartReader<'_>, bytes: &Bytes) -> Result<(SegmentId, Ids), FileError> {
+    let mut reader = Reader::new(part.bytes);
+    let mut number = || reader.array().map(u64::from_le_bytes).map_err(|error| part.error(error));
+    let (id, rows) = (SegmentId(number()?), number()?);
+    let rows =
+        u32::try_from(rows).map_err(|_| part.error(BinaryError { offset: 8, reason: "it has too many rows" }))?;
+    let place = (ALIGNMENT, part.bytes.len().saturating_sub(ALIGNMENT));
+    let column = open_column(part, bytes, place, &DataType::Utf8, rows as usize)?;
+    match column.present() == u64::from(rows) {
+        true => Ok((id, Ids::File(column))),
+        false => Err(part.error(BinaryError { offset: ALIGNMENT, reason: "a row has no _id" })),
+    }
+}
+
+type Fields = (BTreeMap<FieldId, FieldValues>, usize);
+
+fn open_fields(part: &PartReader<'_>, bytes: &Bytes, rows: usize) -> Result<Fields, FileError> {
+    let short = || part.error(BinaryError { offset: part.bytes.len(), reason: "it ends too early" });
+    let (held, length) = part.bytes.split_last_chunk::<LENGTH_BYTES>().ok_or_else(short)?;
+    let start = held.len().checked_sub(u32::from_le_bytes(*length) as usize).ok_or_else(short)?;
+    let mut reader = Reader::new(&held[start..]);
+    let error = |BinaryError { offset, reason }| part.error(BinaryError { offset: start + offset, reason });
+    let (mut fields, mut column_max) = (BTreeMap::new(), 0);
+    for _ in 0..reader.count().map_err(error)? {
+        let field = FieldId(reader.small().map_err(error)?);
+        if fields.last_key_value().is_some_and(|(before, _)| *before >= field) {
+            return Err(error(reader.error("fields are not ascending")));
+        }
+        let mut columns = Vec::new();
+        for _ in 0..reader.count().map_err(error)? {
+            let of = Type::from_code(reader.byte().map_err(error)?);
+            let of = of.ok_or_else(|| error(reader.error("a column is of an unknown type")))?;
+            column_max = column_max.max(reader.small().map_err(error)?);
+            let place = (reader.small().map_err(error)?, reader.small().map_err(error)?);
+            columns.push((of, open_column(part, bytes, place, &storage_type(of), rows)?));
+        }
+        let columns = FileColumns::new(rows, columns).map_err(|reason| error(reader.error(reason)))?;
+        fields.insert(field, FieldValues::File(columns));
+    }
+    reader.end().map_err(error)?;
+    Ok((fields, column_max))
+}
+
+fn open_versions(part: &PartReader<'_>, bytes: &Bytes, rows: usize) -> Result<Int64Array, FileError> {
+    let column = open_column(part, bytes, (0, part.bytes.len()), &DataType::Int64, rows)?;
+    let versions = column.read(0..rows as u64).map_err(|cause| wrong(part, 0, &cause))?;
+    Ok(versions.as_primitive::<Int64Type>().clone())
+}
+
+fn read_keys_before(reader: &mut Reader<'_>) -> Result<(SegmentId, StringArray), BinaryError> {
     let segment = SegmentId(reader.varint()?);
     let rows = reader.count()?;
     let mut ids = StringBuilder::new();
@@ -80,22 +194,16 @@ fn read_keys(reader: &mut Reader<'_>) -> Result<(SegmentId, StringArray), Binary
     Ok((segment, ids.finish()))
 }
 
-fn read_versions(reader: &mut Reader<'_>, rows: usize) -> Result<Int64Array, BinaryError> {
-    let versions = columns::decode(reader, rows)?;
-    match versions.columns() {
-        [(Type::Int, versions)] => Ok(versions.as_primitive::<Int64Type>().clone()),
-        _ => Err(reader.error("versions are ints")),
-    }
-}
-
-fn read_fields(reader: &mut Reader<'_>, rows: usize) -> Result<BTreeMap<FieldId, TypedColumns>, BinaryError> {
-    let mut fields: BTreeMap<FieldId, TypedColumns> = BTreeMap::new();
+fn read_fields_before(reader: &mut Reader<'_>, rows: usize) -> Result<Fields, BinaryError> {
+    let (mut fields, mut column_max) = (BTreeMap::new(), 0);
     for _ in 0..reader.count()? {
         let field = FieldId(reader.small()?);
         if fields.last_key_value().is_some_and(|(before, _)| *before >= field) {
             return Err(reader.error("fields are not ascending"));
         }
-        fields.insert(field, columns::decode(reader, rows)?);
+        let values = columns::decode(reader, rows)?;
+        column_max = column_max.max(values.bytes());
+        fields.insert(field, FieldValues::Memory(values));
     }
-    Ok(fields)
+    Ok((fields, column_max))
 }

@@ -22,15 +22,16 @@ use std::sync::Arc;
 use basalt_common::id::{CollectionId, ShardId};
 use bytes::Bytes;
 use futures::TryStreamExt;
+use memmap2::Mmap;
 use object_store::path::Path;
-use object_store::{ObjectStore, ObjectStoreExt, PutMode, PutPayload};
+use object_store::{GetResultPayload, ObjectStore, ObjectStoreExt, PutMode, PutPayload};
 use thiserror::Error;
 
 use crate::file::container::Kind;
 use crate::file::manifest::{Manifest, ObjectRef};
 use crate::file::{Container, FileError, Sealed, checkpoint, manifest, segment};
 use crate::replica::Checkpoint;
-use crate::segment::{SegmentId, SegmentVersion};
+use crate::segment::{Segment, SegmentDamage, SegmentId, SegmentVersion};
 use crate::shard::{ShardCheckpoint, Snapshot};
 
 pub use directory::open_directory;
@@ -74,6 +75,9 @@ pub enum StoreError {
         /// What does not fit.
         reason: String,
     },
+    /// A segment that is to be written again is damaged.
+    #[error(transparent)]
+    Damaged(#[from] SegmentDamage),
     /// Someone else wrote the manifest that was due.
     #[error(
         "manifest {number} of shard {shard} was written by another; only one may flush a shard: stop one of the two"
@@ -199,6 +203,37 @@ impl ShardStore {
         self.store.get(&self.path(name)).await?.bytes().await
     }
 
+    /// An object to be read in place: mapped, where it is a file.
+    async fn map(&self, name: &str) -> object_store::Result<Bytes> {
+        let got = self.store.get(&self.path(name)).await?;
+        let GetResultPayload::File(file, _) = &got.payload else { return got.bytes().await };
+        // SAFETY: an object never changes once it is there, and is removed by its name only. Who cuts a file of the store by
+        // other means ends the process.
+        match unsafe { Mmap::map(file) } {
+            Ok(mapped) => Ok(Bytes::from_owner(mapped)),
+            Err(_) => got.bytes().await,
+        }
+    }
+
+    /// Opens the object of a segment that a manifest names: checks all of it, and reads it in place from then on.
+    ///
+    /// # Errors
+    /// The store fails, or the object is missing, damaged or another.
+    pub async fn open_segment(&self, manifest: u64, id: SegmentId, object: &ObjectRef) -> Result<Segment, StoreError> {
+        let decode = move |path: &str, bytes: &Bytes, checksum: u32| {
+            let segment = segment::decode(&open(path, Kind::Segment, bytes, checksum, manifest)?, bytes)?;
+            match segment.id() == id {
+                true => Ok(segment),
+                false => {
+                    let reason = format!("it is segment {}, not {}", segment.id().0, id.0);
+                    Err(StoreError::Unfit { object: path.into(), manifest, reason })
+                }
+            }
+        };
+        let bytes = self.map(&object.name).await;
+        self.read(manifest, object, bytes, decode).await
+    }
+
     /// Makes a manifest the newest. What it names is in the store, durably.
     ///
     /// # Errors
@@ -259,24 +294,21 @@ impl ShardStore {
     /// The store fails, or an object is missing, damaged or another.
     pub async fn load(&self, manifest: &Manifest) -> Result<Checkpoint, StoreError> {
         let number = manifest.number;
-        let decode = move |path: &str, bytes: &[u8], checksum: u32| {
+        let decode = move |path: &str, bytes: &Bytes, checksum: u32| {
             let object = open(path, Kind::Checkpoint, bytes, checksum, number)?;
             Ok(checkpoint::decode(&object)?)
         };
-        let mut kept = self.read(manifest.number, &manifest.checkpoint, decode).await?;
+        let bytes = self.get(&manifest.checkpoint.name).await;
+        let mut kept = self.read(manifest.number, &manifest.checkpoint, bytes, decode).await?;
         let mut versions = Vec::new();
         for (id, object) in &manifest.segments {
-            let (id, laid) = (*id, kept.laid.remove(id));
-            let decode = move |path: &str, bytes: &[u8], checksum: u32| {
-                let unfit = |reason: String| StoreError::Unfit { object: path.into(), manifest: number, reason };
-                let segment = segment::decode(&open(path, Kind::Segment, bytes, checksum, number)?)?;
-                if segment.id() != id {
-                    return Err(unfit(format!("it is segment {}, not {}", segment.id().0, id.0)));
-                }
-                let laid = laid.ok_or_else(|| unfit("the checkpoint does not know it".into()))?;
-                SegmentVersion::restore(segment, laid.tombstones, laid.overlays).map_err(|why| unfit(why.into()))
+            let unfit = |reason: &str| {
+                let (object, reason) = (self.path(&object.name).to_string(), reason.to_string());
+                StoreError::Unfit { object, manifest: number, reason }
             };
-            versions.push(Arc::new(self.read(manifest.number, object, decode).await?));
+            let segment = self.open_segment(number, *id, object).await?;
+            let laid = kept.laid.remove(id).ok_or_else(|| unfit("the checkpoint does not know it"))?;
+            versions.push(Arc::new(SegmentVersion::restore(segment, laid.tombstones, laid.overlays).map_err(unfit)?));
         }
         if let Some((segment, _)) = kept.laid.first_key_value() {
             let reason = format!("it knows segment {}, and the manifest does not", segment.0);
@@ -293,15 +325,16 @@ impl ShardStore {
         Ok(Checkpoint { shard, requests: kept.requests, sources: kept.sources })
     }
 
-    /// Gets an object and decodes it, off the async threads.
+    /// Decodes an object that was got, off the async threads.
     async fn read<T: Send + 'static>(
         &self,
         manifest: u64,
         object: &ObjectRef,
-        decode: impl FnOnce(&str, &[u8], u32) -> Result<T, StoreError> + Send + 'static,
+        got: object_store::Result<Bytes>,
+        decode: impl FnOnce(&str, &Bytes, u32) -> Result<T, StoreError> + Send + 'static,
     ) -> Result<T, StoreError> {
         let path = self.path(&object.name).to_string();
-        let bytes = match self.get(&object.name).await {
+        let bytes = match got {
             Ok(bytes) => bytes,
             Err(object_store::Error::NotFound { .. }) => return Err(StoreError::Missing { object: path, manifest }),
             Err(cause) => return Err(self.failed("get", &object.name)(cause)),

@@ -16,7 +16,7 @@ use super::{ShardStore, StoreError, unwritten};
 use crate::file::manifest::{Manifest, ObjectRef};
 use crate::file::{checkpoint, segment};
 use crate::replica::Checkpoint;
-use crate::segment::SegmentId;
+use crate::segment::{Segment, SegmentId};
 
 /// What writing a checkpoint took.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -61,6 +61,19 @@ impl Writer {
         self.newest.as_ref()
     }
 
+    /// Opens the segments that the newest manifest names and `before` does not.
+    ///
+    /// # Errors
+    /// As [`ShardStore::open_segment`].
+    pub async fn open_new(&self, before: &BTreeMap<SegmentId, ObjectRef>) -> Result<Vec<Arc<Segment>>, StoreError> {
+        let Some(newest) = &self.newest else { return Ok(Vec::new()) };
+        let mut opened = Vec::new();
+        for (id, object) in newest.segments.iter().filter(|(id, _)| !before.contains_key(id)) {
+            opened.push(Arc::new(self.store.open_segment(newest.number, *id, object).await?));
+        }
+        Ok(opened)
+    }
+
     /// Writes a checkpoint as the next manifest, which then is the newest. Does nothing where there is no batch behind the
     /// newest.
     ///
@@ -89,7 +102,7 @@ impl Writer {
         let number = self.newest.as_ref().map_or(0, |manifest| manifest.number) + 1;
         for version in unwritten(checkpoint, &self.written) {
             let (id, segment) = (version.segment().id(), Arc::clone(version.segment()));
-            let sealed = self.store.off_the_async_threads(move || segment::encode(&segment)).await?;
+            let sealed = self.store.off_the_async_threads(move || segment::encode(&segment)).await??;
             let object = self.store.put(&format!("segment-{:012}", id.0), number, self.attempts, sealed).await?;
             written.segments += 1;
             written.bytes += object.length;

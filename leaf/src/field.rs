@@ -1,0 +1,223 @@
+//! What a segment holds of one field, and of its `_id`s: typed columns in memory, or in a file read in place.
+//!
+//! In: rows. Out: values, or [`TypedColumns`] of chosen rows. Owns which of the two forms is read; what bytes of columns mean is
+//! `column`'s affair. Files are checked by their checksums when they are opened, so an error here means that one holds what was
+//! never written as a column.
+
+use std::borrow::Cow;
+use std::ops::Range;
+
+use basalt_common::columns::{TypedColumns, check_encoded};
+use basalt_common::value::{Object, Type, Value, codec};
+use datafusion::arrow::array::{Array, ArrayRef, AsArray, StringArray, UInt32Array};
+use datafusion::arrow::compute::take;
+
+use crate::column::{Column, ColumnError, Datum};
+
+/// Rows of a segment, ascending: where they are without gaps, nothing is copied.
+#[derive(Debug, Clone, Copy)]
+pub struct RowSet<'r>(pub &'r UInt32Array);
+
+impl RowSet<'_> {
+    /// The rows as a range, where they are without gaps.
+    pub fn range(&self) -> Option<Range<usize>> {
+        let rows = self.0.values();
+        let (first, last) = (*rows.first()? as usize, *rows.last()? as usize);
+        (last - first + 1 == rows.len()).then_some(first..last + 1)
+    }
+}
+
+/// Columns of one field in a file: by type, each of all rows of the segment.
+#[derive(Debug)]
+pub struct FileColumns {
+    rows: usize,
+    /// INVARIANT: ascending by type; checked in [`FileColumns::new`].
+    columns: Vec<(Type, Column)>,
+}
+
+impl FileColumns {
+    /// Columns over `rows` rows.
+    ///
+    /// # Errors
+    /// They are not ascending by type, or have another number of rows.
+    pub fn new(rows: usize, columns: Vec<(Type, Column)>) -> Result<Self, &'static str> {
+        if columns.windows(2).any(|pair| pair[0].0 >= pair[1].0) {
+            return Err("types are not ascending");
+        }
+        match columns.iter().all(|(_, column)| column.rows() == rows as u64) {
+            true => Ok(Self { rows, columns }),
+            false => Err("a column has another number of rows than its segment"),
+        }
+    }
+
+    /// The columns, ascending by type.
+    pub fn columns(&self) -> &[(Type, Column)] {
+        &self.columns
+    }
+
+    fn read(
+        &self,
+        read: impl Fn(&Column) -> Result<ArrayRef, ColumnError>,
+        rows: usize,
+    ) -> Result<TypedColumns, ColumnError> {
+        let mut columns = Vec::with_capacity(self.columns.len());
+        for (of, column) in &self.columns {
+            let array = read(column)?;
+            check_encoded(*of, &array).map_err(|_| ColumnError::Damaged("a value does not decode to its type"))?;
+            if array.null_count() < array.len() {
+                columns.push((*of, array));
+            }
+        }
+        Ok(TypedColumns::new(rows, columns))
+    }
+}
+
+/// One field's values in a segment.
+#[derive(Debug)]
+pub enum FieldValues {
+    /// In memory.
+    Memory(TypedColumns),
+    /// In a file.
+    File(FileColumns),
+}
+
+impl FieldValues {
+    /// The number of rows, absent ones included.
+    pub fn rows(&self) -> usize {
+        match self {
+            Self::Memory(columns) => columns.rows(),
+            Self::File(columns) => columns.rows,
+        }
+    }
+
+    /// The value at a row, or `None` where it is absent.
+    ///
+    /// # Errors
+    /// The file holds something else.
+    pub fn value(&self, row: u32) -> Result<Option<Value>, ColumnError> {
+        match self {
+            Self::Memory(columns) => Ok(columns.value(row as usize)),
+            Self::File(file) => {
+                for (of, column) in &file.columns {
+                    if let Some(datum) = column.value(row.into())? {
+                        return to_value(*of, datum).map(Some);
+                    }
+                }
+                Ok(None)
+            }
+        }
+    }
+
+    /// The values of some rows.
+    ///
+    /// # Errors
+    /// The file holds something else.
+    pub fn take(&self, rows: RowSet<'_>) -> Result<TypedColumns, ColumnError> {
+        match (self, rows.range()) {
+            (Self::Memory(columns), Some(range)) => Ok(columns.slice(range.start, range.len())),
+            (Self::Memory(columns), None) => Ok(columns.take(rows.0)),
+            (Self::File(file), Some(range)) => {
+                let wide = range.start as u64..range.end as u64;
+                file.read(|column| column.read(wide.clone()), range.len())
+            }
+            (Self::File(file), None) => file.read(|column| column.take(rows.0.values()), rows.0.len()),
+        }
+    }
+
+    /// How many rows have a value of each type.
+    pub fn counts(&self) -> Vec<(Type, u64)> {
+        match self {
+            Self::Memory(columns) => {
+                let count = |column: &ArrayRef| (column.len() - column.null_count()) as u64;
+                columns.columns().iter().map(|(of, column)| (*of, count(column))).collect()
+            }
+            Self::File(file) => file.columns.iter().map(|(of, column)| (*of, column.present())).collect(),
+        }
+    }
+}
+
+fn to_value(of: Type, datum: Datum<'_>) -> Result<Value, ColumnError> {
+    let wrong = || ColumnError::Damaged("a value is of another type than its column");
+    Ok(match (of, datum) {
+        (Type::Null, _) => Value::Null,
+        (Type::Object, _) => Value::Object(Object::new()),
+        (Type::Bool, Datum::Bool(value)) => Value::Bool(value),
+        (Type::Int, Datum::Int(value)) => Value::Int(value),
+        (Type::Timestamp, Datum::Int(value)) => Value::Timestamp(value),
+        (Type::Date, Datum::Int(value)) => Value::Date(i32::try_from(value).map_err(|_| wrong())?),
+        (Type::Time, Datum::Int(value)) => Value::Time(value),
+        (Type::Float, Datum::Float(value)) => Value::Float(value),
+        (Type::String, Datum::String(text)) => Value::String(text.into_owned()),
+        (Type::Bytes, Datum::Binary(bytes)) => Value::Bytes(bytes.into_owned()),
+        (_, Datum::Binary(bytes)) => {
+            let value = codec::decode(&bytes).ok().filter(|value| value.value_type() == of);
+            value.ok_or(ColumnError::Damaged("a value does not decode to its type"))?
+        }
+        _ => return Err(wrong()),
+    })
+}
+
+/// The `_id`s of a segment.
+#[derive(Debug)]
+pub enum Ids {
+    /// In memory.
+    Memory(StringArray),
+    /// In a file.
+    File(Column),
+}
+
+impl Ids {
+    /// How many there are.
+    pub fn len(&self) -> usize {
+        match self {
+            Self::Memory(ids) => ids.len(),
+            Self::File(column) => {
+                usize::try_from(column.rows()).expect("a segment has fewer rows than memory has bytes")
+            }
+        }
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// The `_id` of a row.
+    ///
+    /// # Errors
+    /// The file holds something else.
+    pub fn get(&self, row: u32) -> Result<Cow<'_, str>, ColumnError> {
+        match self {
+            Self::Memory(ids) => Ok(Cow::Borrowed(ids.value(row as usize))),
+            Self::File(column) => match column.value(row.into())? {
+                Some(Datum::String(id)) => Ok(id),
+                _ => Err(ColumnError::Damaged("a row has no _id")),
+            },
+        }
+    }
+
+    /// The `_id`s of some rows.
+    ///
+    /// # Errors
+    /// The file holds something else.
+    pub fn take(&self, rows: RowSet<'_>) -> Result<StringArray, ColumnError> {
+        let taken = match (self, rows.range()) {
+            (Self::Memory(ids), Some(range)) => return Ok(ids.slice(range.start, range.len())),
+            (Self::Memory(ids), None) => {
+                let taken = take(ids, rows.0, None).expect("the rows are rows of the segment");
+                return Ok(taken.as_string::<i32>().clone());
+            }
+            (Self::File(column), Some(range)) => column.read(range.start as u64..range.end as u64)?,
+            (Self::File(column), None) => column.take(rows.0.values())?,
+        };
+        match taken.null_count() {
+            0 => Ok(taken.as_string::<i32>().clone()),
+            _ => Err(ColumnError::Damaged("a row has no _id")),
+        }
+    }
+}
+
+/// All rows of a segment.
+pub fn all_rows(rows: usize) -> UInt32Array {
+    UInt32Array::from_iter_values(0..u32::try_from(rows).expect("a segment has fewer rows than 2^32"))
+}
