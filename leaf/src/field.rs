@@ -14,6 +14,10 @@ use datafusion::arrow::compute::take;
 
 use crate::column::{Column, ColumnError, Datum};
 
+/// Rows that lie further apart, in the mean, are read one by one: a value that is read by itself costs about as much as so many
+/// that are read in a row.
+const GAP_MAX: usize = 8;
+
 /// Rows of a segment, ascending: where they are without gaps, nothing is copied.
 #[derive(Debug, Clone, Copy)]
 pub struct RowSet<'r>(pub &'r UInt32Array);
@@ -24,6 +28,18 @@ impl RowSet<'_> {
         let rows = self.0.values();
         let (first, last) = (*rows.first()? as usize, *rows.last()? as usize);
         (last - first + 1 == rows.len()).then_some(first..last + 1)
+    }
+
+    /// The values of the rows in a column: one by one, or where they lie close out of all between the first and the last.
+    fn of_column(&self, column: &Column) -> Result<ArrayRef, ColumnError> {
+        let rows = self.0.values();
+        let (Some(first), Some(last)) = (rows.first(), rows.last()) else { return column.take(rows) };
+        if (last - first) as usize / rows.len() >= GAP_MAX {
+            return column.take(rows);
+        }
+        let between = column.read(u64::from(*first)..u64::from(*last) + 1)?;
+        let indices: UInt32Array = rows.iter().map(|row| row - first).collect::<Vec<_>>().into();
+        take(&between, &indices, None).map_err(|_| ColumnError::Damaged("a column has fewer rows than it says"))
     }
 }
 
@@ -120,7 +136,7 @@ impl FieldValues {
                 let wide = range.start as u64..range.end as u64;
                 file.read(|column| column.read(wide.clone()), range.len())
             }
-            (Self::File(file), None) => file.read(|column| column.take(rows.0.values()), rows.0.len()),
+            (Self::File(file), None) => file.read(|column| rows.of_column(column), rows.0.len()),
         }
     }
 

@@ -51,6 +51,8 @@ pub mod pins;
 
 pub mod arrow;
 
+pub mod select;
+
 pub mod counters;
 
 pub mod shards;

@@ -30,7 +30,8 @@ use tokio::sync::watch;
 use crate::arrow::Rows;
 use crate::counters::Counters;
 use crate::pins::{Pins, RowsScanned};
-use crate::segment::SegmentDamage;
+use crate::segment::{SegmentDamage, SegmentVersion};
+use crate::select::{Rest, Selector};
 use crate::served::Served;
 use crate::shard::Snapshot;
 
@@ -188,31 +189,68 @@ impl Reader {
         snapshot: Arc<Snapshot>,
         scanned: RowsScanned,
     ) -> impl Stream<Item = Result<RecordBatch>> + Send + 'static {
-        let mut segment = 0;
-        let mut live: Option<UInt32Array> = None;
-        let mut start = 0;
+        let selector = self.scan.filter.as_ref().map(|filter| Selector::new(filter, &self.schema)).transpose();
+        let (selector, mut failure) = match selector {
+            Ok(selector) => (selector, None),
+            Err(error) => (None, Some(error)),
+        };
         let mut left = self.scan.limit.unwrap_or(usize::MAX);
+        let mut segment = 0;
+        let mut chunks: Option<Chunks> = None;
         let batches = std::iter::from_fn(move || {
             loop {
-                let version = snapshot.segments().get(segment)?;
-                let rows = live.get_or_insert_with(|| version.live());
-                let count = (rows.len() - start).min(BATCH_ROWS).min(left);
-                if left == 0 {
-                    return None;
+                if let Some(error) = failure.take() {
+                    left = 0;
+                    return Some(Err(error));
                 }
-                if count == 0 {
-                    (segment, live, start) = (segment + 1, None, 0);
+                let version = snapshot.segments().get(segment).filter(|_| left > 0)?;
+                let chunk = match &mut chunks {
+                    Some(chunks) => chunks.next(),
+                    None => match Chunks::new(version, selector.as_ref(), &self.schema) {
+                        Ok(new) => chunks.insert(new).next(),
+                        Err(error) => {
+                            failure = Some(error);
+                            continue;
+                        }
+                    },
+                };
+                let Some(chunk) = chunk else {
+                    (segment, chunks) = (segment + 1, None);
                     continue;
+                };
+                self.counters.add_rows_scanned(chunk.len());
+                scanned.fetch_add(chunk.len() as u64, Ordering::Relaxed);
+                let rest = chunks.as_ref().map(|chunks| &chunks.rest);
+                match self.chunk(version, selector.as_ref().zip(rest), chunk, left) {
+                    Ok(None) => {}
+                    Ok(Some(batch)) => {
+                        left -= batch.num_rows();
+                        return Some(Ok(batch));
+                    }
+                    Err(error) => failure = Some(error),
                 }
-                let chunk = rows.slice(start, count);
-                start += count;
-                left -= count;
-                self.counters.add_rows_scanned(count);
-                scanned.fetch_add(count as u64, Ordering::Relaxed);
-                return Some(self.batch(&Rows { version, schema: &self.schema, rows: &chunk }));
             }
         });
         futures::stream::iter(batches)
+    }
+
+    /// The rows of a chunk that pass the conditions left, at most `limit` of them; none if there is none.
+    fn chunk(
+        &self,
+        version: &SegmentVersion,
+        rest: Option<(&Selector, &Rest)>,
+        rows: UInt32Array,
+        limit: usize,
+    ) -> Result<Option<RecordBatch>> {
+        let rows = match rest {
+            Some((selector, rest)) => selector.pass(rest, version, &self.schema, rows)?,
+            None => rows,
+        };
+        let rows = rows.slice(0, rows.len().min(limit));
+        match rows.is_empty() {
+            true => Ok(None),
+            false => self.batch(&Rows { version, schema: &self.schema, rows: &rows }).map(Some),
+        }
     }
 
     fn batch(&self, rows: &Rows<'_>) -> Result<RecordBatch> {
@@ -221,6 +259,33 @@ impl Reader {
         let columns = columns.collect::<Result<Vec<_>>>()?;
         let options = RecordBatchOptions::new().with_row_count(Some(rows.rows.len()));
         Ok(RecordBatch::try_new_with_options(Arc::clone(&self.scan.schema), columns, &options)?)
+    }
+}
+
+/// The rows of a segment that a scan looks at, a batch at a time.
+struct Chunks {
+    rows: UInt32Array,
+    start: usize,
+    rest: Rest,
+}
+
+impl Chunks {
+    fn new(version: &SegmentVersion, selector: Option<&Selector>, schema: &Schema) -> Result<Self> {
+        let (rows, rest) = match selector {
+            Some(selector) => selector.candidates(version, schema)?,
+            None => (version.live(), Rest::default()),
+        };
+        Ok(Self { rows, start: 0, rest })
+    }
+}
+
+impl Iterator for Chunks {
+    type Item = UInt32Array;
+
+    fn next(&mut self) -> Option<UInt32Array> {
+        let count = (self.rows.len() - self.start).min(BATCH_ROWS);
+        self.start += count;
+        (count > 0).then(|| self.rows.slice(self.start - count, count))
     }
 }
 

@@ -10,6 +10,7 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 mod bad_input;
 mod distribution;
 mod durability;
+mod filters;
 mod kills;
 mod live;
 mod load;

@@ -9,12 +9,14 @@ use datafusion::arrow::datatypes::Schema;
 use datafusion::common::{DataFusionError, Result, internal_err};
 use datafusion::execution::TaskContext;
 use datafusion::physical_plan::ExecutionPlan;
-use datafusion_proto::physical_plan::{PhysicalExtensionCodec, PhysicalProtoConverterExtension};
+use datafusion_proto::physical_plan::{
+    PhysicalExtensionCodec, PhysicalPlanDecodeContext, PhysicalProtoConverterExtension,
+};
 use datafusion_proto::protobuf;
 use prost::Message;
 use url::Url;
 
-use super::{ScanColumn, ScanStep, ScanTarget, ShardPlace, ShardScanExec};
+use super::{ScanColumn, ScanFilter, ScanStep, ScanTarget, ShardPlace, ShardScanExec};
 use crate::calls::QueryId;
 use crate::fence::Fence;
 use crate::id::{CollectionId, FieldId};
@@ -44,6 +46,18 @@ struct ScanMessage {
     collection_id: u32,
     #[prost(string, optional, tag = "9")]
     fence: Option<String>,
+    #[prost(message, optional, tag = "10")]
+    filter: Option<FilterMessage>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+struct FilterMessage {
+    #[prost(message, optional, tag = "1")]
+    schema: Option<protobuf::Schema>,
+    #[prost(message, repeated, tag = "2")]
+    columns: Vec<ColumnMessage>,
+    #[prost(message, optional, tag = "3")]
+    predicate: Option<protobuf::PhysicalExprNode>,
 }
 
 /// A column: no field where it is the `_id`.
@@ -100,7 +114,14 @@ fn decode_column(message: ColumnMessage) -> Result<ScanColumn> {
     }
 }
 
-fn encode(scan: &ShardScanExec) -> Result<ScanMessage> {
+fn encode(scan: &ShardScanExec, converter: &dyn PhysicalProtoConverterExtension) -> Result<ScanMessage> {
+    let filter = |filter: &Arc<ScanFilter>| -> Result<FilterMessage> {
+        Ok(FilterMessage {
+            schema: Some(filter.schema.as_ref().try_into()?),
+            columns: filter.columns.iter().map(encode_column).collect(),
+            predicate: Some(converter.physical_expr_to_proto(&filter.predicate, &ScanCodec)?),
+        })
+    };
     let places = scan.places().iter().map(|place| PlaceMessage { shard: place.shard, node: place.node.to_string() });
     Ok(ScanMessage {
         collection: scan.target().name.to_string(),
@@ -112,10 +133,33 @@ fn encode(scan: &ShardScanExec) -> Result<ScanMessage> {
         query: scan.target().query.0.to_le_bytes().to_vec(),
         collection_id: scan.target().collection.0,
         fence: scan.target().fence.as_ref().map(Fence::to_text),
+        filter: scan.filter().map(filter).transpose()?,
     })
 }
 
-fn decode(message: ScanMessage) -> Result<ShardScanExec> {
+fn decode_filter(
+    message: FilterMessage,
+    context: &TaskContext,
+    converter: &dyn PhysicalProtoConverterExtension,
+) -> Result<ScanFilter> {
+    let (Some(schema), Some(predicate)) = (message.schema, message.predicate) else {
+        return internal_err!("a filter came without its predicate");
+    };
+    let schema: Schema = (&schema).try_into()?;
+    let columns: Vec<ScanColumn> = message.columns.into_iter().map(decode_column).collect::<Result<_>>()?;
+    if columns.len() != schema.fields().len() {
+        return internal_err!("a filter came without its columns");
+    }
+    let context = PhysicalPlanDecodeContext::new(context, &ScanCodec);
+    let predicate = converter.proto_to_physical_expr(&predicate, &schema, &context)?;
+    Ok(ScanFilter { schema: Arc::new(schema), columns: columns.into(), predicate })
+}
+
+fn decode(
+    message: ScanMessage,
+    context: &TaskContext,
+    converter: &dyn PhysicalProtoConverterExtension,
+) -> Result<ShardScanExec> {
     let Some(schema) = message.schema else {
         return internal_err!("a scan of {} came without its schema", message.collection);
     };
@@ -138,7 +182,9 @@ fn decode(message: ScanMessage) -> Result<ShardScanExec> {
     };
     let all = ShardScanExec::new(Arc::new(target), Arc::new(schema), columns.into(), Arc::from([]));
     let partitions = (message.partitions as usize).max(1);
-    Ok(all.over(places.into(), partitions).with_limit(message.limit.map(|limit| limit as usize)))
+    let filter = message.filter.map(|filter| decode_filter(filter, context, converter)).transpose()?;
+    let limit = message.limit.map(|limit| limit as usize);
+    Ok(all.over(places.into(), partitions).with_filter(filter.map(Arc::new)).with_limit(limit))
 }
 
 impl PhysicalExtensionCodec for ScanCodec {
@@ -146,22 +192,22 @@ impl PhysicalExtensionCodec for ScanCodec {
         &self,
         buffer: &[u8],
         _inputs: &[Arc<dyn ExecutionPlan>],
-        _context: &TaskContext,
-        _converter: &dyn PhysicalProtoConverterExtension,
+        context: &TaskContext,
+        converter: &dyn PhysicalProtoConverterExtension,
     ) -> Result<Arc<dyn ExecutionPlan>> {
         let message = ScanMessage::decode(buffer).map_err(|error| DataFusionError::External(Box::new(error)))?;
-        Ok(Arc::new(decode(message)?))
+        Ok(Arc::new(decode(message, context, converter)?))
     }
 
     fn try_encode(
         &self,
         node: Arc<dyn ExecutionPlan>,
         buffer: &mut Vec<u8>,
-        _converter: &dyn PhysicalProtoConverterExtension,
+        converter: &dyn PhysicalProtoConverterExtension,
     ) -> Result<()> {
         let Some(scan) = node.downcast_ref::<ShardScanExec>() else {
             return internal_err!("the plan node {} cannot be sent to another process", node.name());
         };
-        encode(scan)?.encode(buffer).map_err(|error| DataFusionError::External(Box::new(error)))
+        encode(scan, converter)?.encode(buffer).map_err(|error| DataFusionError::External(Box::new(error)))
     }
 }

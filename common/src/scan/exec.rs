@@ -7,12 +7,16 @@ use std::fmt;
 use std::sync::Arc;
 
 use datafusion::arrow::datatypes::{Field, Schema, SchemaRef};
+use datafusion::common::config::ConfigOptions;
 use datafusion::common::stats::Precision;
 use datafusion::common::tree_node::TreeNodeRecursion;
 use datafusion::common::{Result, Statistics, exec_err, internal_err};
 use datafusion::execution::{SendableRecordBatchStream, TaskContext};
 use datafusion::physical_expr::{EquivalenceProperties, Partitioning, PhysicalExpr};
 use datafusion::physical_plan::execution_plan::{Boundedness, EmissionType};
+use datafusion::physical_plan::filter_pushdown::{
+    ChildPushdownResult, FilterPushdownPhase, FilterPushdownPropagation, PushedDown,
+};
 use datafusion::physical_plan::metrics::{BaselineMetrics, ExecutionPlanMetricsSet, MetricsSet};
 use datafusion::physical_plan::projection::ProjectionExec;
 use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
@@ -22,7 +26,7 @@ use url::Url;
 
 use super::column::resolve;
 use super::remote::{encode, open_remote};
-use super::{ScanColumn, ScanContext, ScanStep, ScanTarget, ShardPlace, ShardScan};
+use super::{ScanColumn, ScanContext, ScanFilter, ScanStep, ScanTarget, ShardPlace, ShardScan};
 
 /// How a collection's rows are laid over its shards: by the hash of one column.
 ///
@@ -50,6 +54,7 @@ pub struct ShardScanExec {
     places: Arc<[ShardPlace]>,
     layout: Option<ShardLayout>,
     tasks: Arc<[Url]>,
+    filter: Option<Arc<ScanFilter>>,
     limit: Option<usize>,
     rows: Option<usize>,
     properties: Arc<PlanProperties>,
@@ -76,6 +81,7 @@ impl ShardScanExec {
             places,
             layout: None,
             tasks: Arc::from([]),
+            filter: None,
             limit: None,
             rows: None,
             properties,
@@ -86,6 +92,12 @@ impl ShardScanExec {
     /// Stops each partition after `limit` rows.
     pub fn with_limit(mut self, limit: Option<usize>) -> Self {
         self.limit = limit;
+        self
+    }
+
+    /// Gives only the rows that pass a filter.
+    pub fn with_filter(mut self, filter: Option<Arc<ScanFilter>>) -> Self {
+        self.filter = filter;
         self
     }
 
@@ -132,6 +144,11 @@ impl ShardScanExec {
         &self.columns
     }
 
+    /// Which rows are wanted.
+    pub fn filter(&self) -> Option<&Arc<ScanFilter>> {
+        self.filter.as_ref()
+    }
+
     /// The columns' limit of rows a partition.
     pub fn limit(&self) -> Option<usize> {
         self.limit
@@ -169,6 +186,7 @@ impl ShardScanExec {
             shard,
             schema: Arc::clone(&self.schema),
             columns: Arc::clone(&self.columns),
+            filter: self.filter.clone(),
             limit: self.limit,
         }
     }
@@ -203,7 +221,7 @@ fn properties(schema: &SchemaRef, partitions: usize) -> Arc<PlanProperties> {
 }
 
 /// A column's name and, where it is a part of a field, the way there.
-fn shown((field, column): (&Arc<Field>, &ScanColumn)) -> String {
+pub(super) fn shown((field, column): (&Arc<Field>, &ScanColumn)) -> String {
     let ScanColumn::Field { below, .. } = column else { return field.name().clone() };
     let step = |step: &ScanStep| match step {
         ScanStep::Key(key) => format!(".{key}"),
@@ -226,6 +244,9 @@ impl DisplayAs for ShardScanExec {
             shards.join(", "),
             columns.join(", ")
         )?;
+        if let Some(filter) = &self.filter {
+            write!(f, " filter=[{filter}]")?;
+        }
         if let Some(limit) = self.limit {
             write!(f, " limit={limit}")?;
         }
@@ -248,9 +269,42 @@ impl ExecutionPlan for ShardScanExec {
 
     fn apply_expressions(
         &self,
-        _visit: &mut dyn FnMut(&Arc<dyn PhysicalExpr>) -> Result<TreeNodeRecursion>,
+        visit: &mut dyn FnMut(&Arc<dyn PhysicalExpr>) -> Result<TreeNodeRecursion>,
     ) -> Result<TreeNodeRecursion> {
-        Ok(TreeNodeRecursion::Continue)
+        match &self.filter {
+            Some(filter) => visit(&filter.predicate),
+            None => Ok(TreeNodeRecursion::Continue),
+        }
+    }
+
+    /// Takes in the predicates that leaves evaluate.
+    fn handle_child_pushdown_result(
+        &self,
+        phase: FilterPushdownPhase,
+        pushed: ChildPushdownResult,
+        _config: &ConfigOptions,
+    ) -> Result<FilterPushdownPropagation<Arc<dyn ExecutionPlan>>> {
+        // Behind a limit a filter would let other rows through.
+        if phase != FilterPushdownPhase::Pre || self.limit.is_some() {
+            return Ok(FilterPushdownPropagation::all_unsupported(pushed));
+        }
+        let mut filter: Option<ScanFilter> = self.filter.as_deref().cloned();
+        let mut taken = Vec::with_capacity(pushed.parent_filters.len());
+        for parent in &pushed.parent_filters {
+            match ScanFilter::and(filter.as_ref(), &parent.filter, &self.schema, &self.columns) {
+                Some(both) => {
+                    filter = Some(both);
+                    taken.push(PushedDown::Yes);
+                }
+                None => taken.push(PushedDown::No),
+            }
+        }
+        let any = taken.iter().any(|taken| matches!(taken, PushedDown::Yes));
+        let propagation = FilterPushdownPropagation::with_parent_pushdown_result(taken);
+        Ok(match any {
+            true => propagation.with_updated_node(Arc::new(self.clone().with_filter(filter.map(Arc::new)))),
+            false => propagation,
+        })
     }
 
     fn with_new_children(self: Arc<Self>, _children: Vec<Arc<dyn ExecutionPlan>>) -> Result<Arc<dyn ExecutionPlan>> {
@@ -295,7 +349,7 @@ impl ExecutionPlan for ShardScanExec {
 
     fn partition_statistics(&self, partition: Option<usize>) -> Result<Arc<Statistics>> {
         let mut statistics = Statistics::new_unknown(&self.schema);
-        if let (Some(rows), None) = (self.rows, partition) {
+        if let (Some(rows), None, None) = (self.rows, partition, &self.filter) {
             statistics.num_rows = Precision::Inexact(rows);
         }
         Ok(Arc::new(statistics))

@@ -8,6 +8,7 @@
 mod codec;
 mod column;
 mod exec;
+mod filter;
 mod remote;
 
 use std::fmt;
@@ -21,6 +22,7 @@ use url::Url;
 pub use codec::ScanCodec;
 pub use column::{ScanColumn, ScanStep};
 pub use exec::{ShardLayout, ShardScanExec};
+pub use filter::ScanFilter;
 pub use remote::RemotePlanExec;
 
 use crate::calls::QueryId;
@@ -69,6 +71,8 @@ pub struct ShardScan {
     pub schema: SchemaRef,
     /// Where each column comes from.
     pub columns: Arc<[ScanColumn]>,
+    /// Which rows are wanted; all, without one.
+    pub filter: Option<Arc<ScanFilter>>,
     /// Stop after this many rows.
     pub limit: Option<usize>,
 }

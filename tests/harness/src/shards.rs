@@ -5,9 +5,10 @@
 use std::collections::HashMap;
 use std::sync::{Arc, PoisonError, RwLock};
 
-use basalt_common::scan::{ScanColumn, ShardReader, ShardScan};
+use basalt_common::scan::{ScanColumn, ScanFilter, ShardReader, ShardScan};
 use basalt_leaf::counters::Counters;
-use datafusion::arrow::array::{RecordBatch, RecordBatchOptions};
+use datafusion::arrow::array::{AsArray, RecordBatch, RecordBatchOptions};
+use datafusion::arrow::compute::filter_record_batch;
 use datafusion::arrow::datatypes::SchemaRef;
 use datafusion::common::{Result, exec_err};
 use datafusion::execution::{SendableRecordBatchStream, TaskContext};
@@ -42,7 +43,7 @@ impl ShardReader for Shards {
         let Some(batches) = self.held.read().unwrap_or_else(PoisonError::into_inner).get(&key).cloned() else {
             return Ok(None);
         };
-        let (schema, wanted) = (Arc::clone(&scan.schema), Arc::clone(&scan.columns));
+        let (schema, wanted, filter) = (Arc::clone(&scan.schema), Arc::clone(&scan.columns), scan.filter.clone());
         let counters = Arc::clone(&self.counters);
         let mut left = scan.limit.unwrap_or(usize::MAX);
         let rows = (0..batches.len()).filter_map(move |index| {
@@ -50,11 +51,19 @@ impl ShardReader for Shards {
             let taken = batch.slice(0, batch.num_rows().min(left));
             left -= taken.num_rows();
             counters.add_rows_scanned(taken.num_rows());
-            (taken.num_rows() > 0).then(|| select(&taken, &schema, &wanted))
+            let pass = |taken: RecordBatch| select(&passing(&taken, filter.as_deref())?, &schema, &wanted);
+            (taken.num_rows() > 0).then(|| pass(taken))
         });
         let stream = RecordBatchStreamAdapter::new(Arc::clone(&scan.schema), futures::stream::iter(rows));
         Ok(Some(Box::pin(stream)))
     }
+}
+
+/// The rows that a filter lets through.
+fn passing(batch: &RecordBatch, filter: Option<&ScanFilter>) -> Result<RecordBatch> {
+    let Some(ScanFilter { schema, columns, predicate }) = filter else { return Ok(batch.clone()) };
+    let passed = predicate.evaluate(&select(batch, schema, columns)?)?.into_array(batch.num_rows())?;
+    Ok(filter_record_batch(batch, passed.as_boolean())?)
 }
 
 fn select(batch: &RecordBatch, schema: &SchemaRef, wanted: &[ScanColumn]) -> Result<RecordBatch> {

@@ -1,0 +1,200 @@
+//! Oracle (b), for filters: whatever way a segment's rows are chosen, they are the same rows.
+//!
+//! Random operations go into two shards: one that is flushed, reads its files and is made again from them now and then, and one
+//! that stays in memory. Random filters are then answered three ways: on the files' encoded columns with what is laid over them,
+//! on the same files value by value (as one condition that no test of a column stands for), and in memory.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use anyhow::{Context, Result, ensure};
+use basalt_common::batch::{Batch, BatchBuilder};
+use basalt_common::position::LogPosition;
+use basalt_common::random::SeededRandom;
+use basalt_common::scan::{ScanColumn, ScanFilter, ScanStep};
+use basalt_common::schema::Schema;
+use basalt_common::value::Type;
+use basalt_harness::operations::Operations;
+use basalt_leaf::apply::Outcome;
+use basalt_leaf::policy::MergePolicy;
+use basalt_leaf::select::Selector;
+use basalt_leaf::shard::{Shard, Snapshot};
+use datafusion::arrow::datatypes::{DataType, Field, Schema as ArrowSchema};
+use datafusion::common::ScalarValue;
+use datafusion::logical_expr::Operator;
+use datafusion::physical_expr::PhysicalExpr;
+use datafusion::physical_expr::expressions::{
+    BinaryExpr, CaseExpr, Column, InListExpr, LikeExpr, Literal, NotExpr, is_not_null, is_null,
+};
+
+use crate::model::{Disk, add, through_the_log};
+
+/// Fields as the filters see them: path, type among those it has, Arrow type.
+const FIELDS: [(&[&str], Option<Type>, DataType); 8] = [
+    (&["n"], None, DataType::Int64),
+    (&["n"], None, DataType::Float64),
+    (&["a"], None, DataType::Utf8),
+    (&["a"], Some(Type::Int), DataType::Int64),
+    (&["b"], None, DataType::Boolean),
+    (&["a", "n"], None, DataType::Int64),
+    (&["tags"], Some(Type::String), DataType::Utf8),
+    (&["nobody"], None, DataType::Int64),
+];
+
+type Expression = Arc<dyn PhysicalExpr>;
+
+/// Draws filters over the `_id` and the fields that are known.
+struct Filters {
+    random: SeededRandom,
+    schema: Arc<ArrowSchema>,
+    columns: Arc<[ScanColumn]>,
+}
+
+impl Filters {
+    fn new(seed: u64, schema: &Schema) -> Self {
+        let mut fields = vec![Field::new("_id", DataType::Utf8, false)];
+        let mut columns = vec![ScanColumn::Id];
+        for (path, kind, of) in FIELDS {
+            let path: Vec<String> = path.iter().map(ToString::to_string).collect();
+            if let Some(field) = schema.find(&path) {
+                fields.push(Field::new(path.join("."), of, true));
+                let below = kind.map(ScanStep::Kind).into_iter().collect();
+                columns.push(ScanColumn::Field { field, below });
+            }
+        }
+        Self { random: SeededRandom::new(seed), schema: Arc::new(ArrowSchema::new(fields)), columns: columns.into() }
+    }
+
+    fn constant(&mut self, of: &DataType) -> Expression {
+        let number = self.random.below(1_000) as i64 - 500;
+        let value = match of {
+            DataType::Int64 => ScalarValue::Int64(Some(if number == 0 { i64::MAX - 3 } else { number })),
+            DataType::Float64 => ScalarValue::Float64(Some(number as f64 / 8.0)),
+            DataType::Boolean => ScalarValue::Boolean(Some(number > 0)),
+            _ if number < 0 => ScalarValue::Utf8(Some(format!("doc-{}", -number))),
+            _ => ScalarValue::Utf8(Some(format!("text {}", number % 20))),
+        };
+        Arc::new(Literal::new(value))
+    }
+
+    fn condition(&mut self) -> Result<Expression> {
+        let index = self.random.below(self.columns.len() as u64) as usize;
+        let field = self.schema.field(index).clone();
+        let column: Expression = Arc::new(Column::new(field.name(), index));
+        let constant = self.constant(field.data_type());
+        let operators = [Operator::Eq, Operator::NotEq, Operator::Lt, Operator::LtEq, Operator::Gt, Operator::GtEq];
+        Ok(match (self.random.below(8), field.data_type()) {
+            (0, _) => is_not_null(column)?,
+            (1, _) => is_null(column)?,
+            (2, _) => {
+                let list = (0..4).map(|_| self.constant(field.data_type())).collect();
+                Arc::new(InListExpr::try_new(column, list, self.random.chance(1, 4), &self.schema)?)
+            }
+            (3, DataType::Utf8) => {
+                let patterns = ["text 1%", "text%", "%1", "doc-1%", "text _", "%"];
+                let pattern = (*self.random.pick(&patterns)).to_string();
+                let pattern = Arc::new(Literal::new(ScalarValue::Utf8(Some(pattern))));
+                Arc::new(LikeExpr::new(self.random.chance(1, 4), false, column, pattern))
+            }
+            (3 | 4, DataType::Boolean) => column,
+            (5, DataType::Boolean) => Arc::new(NotExpr::new(column)),
+            (6, _) => Arc::new(BinaryExpr::new(constant, *self.random.pick(&operators), column)),
+            _ => Arc::new(BinaryExpr::new(column, *self.random.pick(&operators), constant)),
+        })
+    }
+
+    fn draw(&mut self) -> Result<Expression> {
+        let mut predicate = self.condition()?;
+        for _ in 0..self.random.below(3) {
+            let operator = if self.random.chance(1, 4) { Operator::Or } else { Operator::And };
+            predicate = Arc::new(BinaryExpr::new(predicate, operator, self.condition()?));
+        }
+        Ok(predicate)
+    }
+
+    fn filter(&self, predicate: Expression) -> ScanFilter {
+        ScanFilter { schema: Arc::clone(&self.schema), columns: Arc::clone(&self.columns), predicate }
+    }
+}
+
+/// The `_id`s of the rows that pass; whether any test of an encoded column took part.
+fn passing(snapshot: &Snapshot, schema: &Schema, filter: &ScanFilter) -> Result<(BTreeSet<String>, bool)> {
+    let selector = Selector::new(filter, schema)?;
+    let (mut ids, mut tested) = (BTreeSet::new(), false);
+    for version in snapshot.segments() {
+        let (rows, rest) = selector.candidates(version, schema)?;
+        tested |= rows.len() < version.live_rows();
+        let rows = selector.pass(&rest, version, schema, rows)?;
+        for id in version.ids(&rows)?.iter().flatten() {
+            ensure!(ids.insert(id.to_string()), "{id} passes twice");
+        }
+    }
+    Ok((ids, tested))
+}
+
+/// The predicate as one condition that is evaluated row by row.
+fn opaque(predicate: &Expression) -> Result<Expression> {
+    let value = |value| Arc::new(Literal::new(ScalarValue::Boolean(Some(value)))) as Expression;
+    Ok(Arc::new(CaseExpr::try_new(None, vec![(Arc::clone(predicate), value(true))], Some(value(false)))?))
+}
+
+fn run(seed: u64, ids: u64, count: u64, policy: MergePolicy) -> Result<()> {
+    let mut operations = Operations::without_indices(seed, ids);
+    let mut disk = Disk::new(seed, false)?;
+    let lazy = MergePolicy { segments_per_tier: 1_000, dead_share_max: 2.0, ..MergePolicy::default() };
+    let (mut files, mut memory, mut schema) = (Shard::new(policy.clone()), Shard::new(lazy), Schema::default());
+    let mut log: Vec<(Batch, Vec<Outcome>)> = Vec::new();
+    let (mut done, mut asked, mut tested, mut passed) = (0, 0_u64, 0_u64, 0_u64);
+    while done < count {
+        let mut builder = BatchBuilder::default();
+        for _ in 0..operations.batch_size() {
+            let (id, operation) = operations.draw();
+            add(&mut builder, &mut schema, &id, &operation)?;
+            done += 1;
+        }
+        let batch = through_the_log(builder, &schema, None)?;
+        let position = LogPosition(log.len() as u64);
+        let outcomes = files.apply(position, &batch, &schema)?;
+        memory.apply(position, &batch, &schema)?;
+        log.push((batch, outcomes));
+        if disk.random.chance(1, 8) {
+            disk.flush(&mut files)?;
+        }
+        if disk.random.chance(1, 60) {
+            drop(files);
+            files = disk.reopen(&log, policy.clone(), &schema)?;
+        }
+        if !disk.random.chance(1, 12) {
+            continue;
+        }
+        let mut filters = Filters::new(disk.random.next_u64(), &schema);
+        let (in_files, in_memory) = (files.newest().pin(), memory.newest().pin());
+        for _ in 0..30 {
+            let predicate = filters.draw()?;
+            let what = || format!("{predicate} after {done} operations");
+            let (expected, _) = passing(&in_memory, &schema, &filters.filter(Arc::clone(&predicate)))?;
+            let (found, narrowed) = passing(&in_files, &schema, &filters.filter(Arc::clone(&predicate)))?;
+            let (evaluated, _) = passing(&in_files, &schema, &filters.filter(opaque(&predicate)?))?;
+            ensure!(evaluated == expected, "{}: evaluated in files and in memory differ", what());
+            ensure!(found == expected, "{}: {found:?}, expected {expected:?}", what());
+            asked += 1;
+            tested += u64::from(narrowed);
+            passed += u64::from(!found.is_empty());
+        }
+    }
+    println!("seed {seed}: {asked} filters, {tested} by encoded columns, {passed} let rows through; {:?}", disk.done);
+    ensure!(tested * 4 > asked && passed * 4 > asked && disk.done.reopens > 3, "hardly anything was tested");
+    Ok(())
+}
+
+#[test]
+fn filters_choose_the_same_rows_everywhere() -> Result<()> {
+    for (seed, ids, policy) in [
+        (1, 500, MergePolicy::default()),
+        (2, 60, MergePolicy { segments_per_tier: 2, ..MergePolicy::default() }),
+        (3, 3_000, MergePolicy { segments_per_tier: 64, dead_share_max: 2.0, ..MergePolicy::default() }),
+    ] {
+        run(seed, ids, 60_000, policy.clone()).with_context(|| format!("seed {seed}, {ids} documents, {policy:?}"))?;
+    }
+    Ok(())
+}
