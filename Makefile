@@ -18,6 +18,7 @@ bench: build            ## the figures of the README's table
 	cargo bench --profile dev --bench columns
 	cargo bench --profile dev --bench distribution
 	cargo bench --profile dev --bench freshness
+	cargo bench --profile dev --bench queries
 
 prepare:                ## system packages that the build needs; bounds the build cache
 	@scripts/prepare

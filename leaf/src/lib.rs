@@ -55,6 +55,8 @@ pub mod select;
 
 pub mod counters;
 
+pub mod reader;
+
 pub mod shards;
 
 pub mod pipeline;

@@ -136,6 +136,27 @@ impl Selector {
         Ok(Self { conditions })
     }
 
+    /// The `_id`s of which every row that passes has one, if the filter says that.
+    pub fn ids(&self) -> Option<Vec<String>> {
+        let text = |datum: &Datum<'static>| match datum {
+            Datum::String(text) => Some(text.to_string()),
+            _ => None,
+        };
+        self.conditions.iter().filter_map(|condition| condition.test.as_ref()).find_map(|test| match &test.predicate {
+            _ if test.place != Place::Id => None,
+            Predicate::Within(Bound::Included(least), Bound::Included(most)) if least == most => {
+                Some(vec![text(least)?])
+            }
+            Predicate::In(each) => each.iter().map(text).collect(),
+            _ => None,
+        })
+    }
+
+    /// All conditions, for rows of which nothing was tested.
+    pub fn all(&self) -> Rest {
+        Rest((0..self.conditions.len()).collect())
+    }
+
     /// The rows that pass the tests of encoded columns, and the conditions that are still to be evaluated for them.
     ///
     /// # Errors

@@ -3,7 +3,7 @@
 //! In: what was kept of it, once; batches, from its follower. Out: snapshots, documents by key, outcomes of recent batches,
 //! waits for positions, checkpoints. Writing these is the flusher's work; it tells here how far it is.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
@@ -17,7 +17,7 @@ use basalt_common::value::{FieldPath, Value};
 use tokio::sync::watch;
 
 use crate::replica::{Checkpoint, Replica};
-use crate::segment::{Segment, SegmentDamage};
+use crate::segment::{Segment, SegmentDamage, SegmentId};
 use crate::shard::{ApplyError, Newest, Snapshot};
 
 /// How many batches' outcomes are kept for writers that ask: some seconds of many small writes.
@@ -290,6 +290,13 @@ impl Served {
     ) -> Result<Option<Value>, SegmentDamage> {
         let replica = self.state().replica.lock().unwrap_or_else(PoisonError::into_inner);
         replica.shard().document(id, fields, schema)
+    }
+
+    /// The rows of a snapshot that have one of these `_id`s, as [`Shard::locate`](crate::shard::Shard::locate) tells. Blocks while a
+    /// batch is applied.
+    pub fn locate(&self, ids: &[String], snapshot: &Snapshot) -> Option<BTreeMap<SegmentId, Vec<u32>>> {
+        let replica = self.state.get()?.replica.lock().unwrap_or_else(PoisonError::into_inner);
+        replica.shard().locate(ids, snapshot)
     }
 
     /// How far it is in a source's partition. Blocks while a batch is applied.

@@ -3,7 +3,7 @@
 //! In: batches, in the order of the log. Out: outcomes, and [`Snapshot`]s. The shard's content is a function of the batches
 //! alone; when segments are merged does not show in it. One thread applies; readers hold snapshots and never wait.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, PoisonError, RwLock};
 
 use basalt_common::batch::Batch;
@@ -315,6 +315,32 @@ impl Shard {
             }
         }
         self.newest.publish(Snapshot::new(self.applied, self.versions.values().cloned().collect()));
+    }
+
+    /// The rows of a snapshot that have one of these `_id`s, by segment; `None` where the snapshot is older than the keys and
+    /// they cannot tell.
+    ///
+    /// A row that lives lived in every snapshot that has its segment, since rows die once and come with their segments.
+    pub fn locate(&self, ids: &[String], snapshot: &Snapshot) -> Option<BTreeMap<SegmentId, Vec<u32>>> {
+        if self.damage.is_some() {
+            return None;
+        }
+        let held: BTreeSet<SegmentId> = snapshot.segments().iter().map(|version| version.segment().id()).collect();
+        let mut rows: BTreeMap<SegmentId, Vec<u32>> = BTreeMap::new();
+        for id in ids {
+            match self.keys.get(id) {
+                Some(address) if held.contains(&address.segment) => {
+                    rows.entry(address.segment).or_default().push(address.row);
+                }
+                None if snapshot.position() == self.applied => {}
+                _ => return None,
+            }
+        }
+        for rows in rows.values_mut() {
+            rows.sort_unstable();
+            rows.dedup();
+        }
+        Some(rows)
     }
 
     /// The document with this `_id`, without it; of `fields`, where given, those that are there, nested as they are.

@@ -5,7 +5,6 @@
 
 use std::collections::HashMap;
 use std::fmt;
-use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
@@ -20,23 +19,17 @@ use basalt_common::scan::{ShardReader, ShardScan};
 use basalt_common::schema::Schema;
 use basalt_common::value::json_write::{JsonStyle, write_json};
 use basalt_common::value::{Object, Value};
-use datafusion::arrow::array::{RecordBatch, RecordBatchOptions, UInt32Array};
 use datafusion::common::{DataFusionError, Result};
 use datafusion::execution::{SendableRecordBatchStream, TaskContext};
 use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
-use futures::{Stream, StreamExt, TryStreamExt};
+use futures::{StreamExt, TryStreamExt};
 use tokio::sync::watch;
 
-use crate::arrow::Rows;
 use crate::counters::Counters;
 use crate::pins::{Pins, RowsScanned};
-use crate::segment::{SegmentDamage, SegmentVersion};
-use crate::select::{Rest, Selector};
+use crate::reader::Reader;
+use crate::segment::SegmentDamage;
 use crate::served::Served;
-use crate::shard::Snapshot;
-
-/// Rows of one batch of a scan: DataFusion's own size.
-const BATCH_ROWS: usize = 8192;
 
 /// How long a scan waits for the position of a fence; the query's own time limit is shorter, or ends it anyway.
 const FENCE_PATIENCE: Duration = Duration::from_secs(600);
@@ -140,13 +133,14 @@ impl ShardReader for Shards {
             // Pinned here, not at the first poll: all scans of a plan then start from one moment.
             (None, Some(served)) if served.is_open() => {
                 let (snapshot, scanned) = self.pins.pin(query, shard, || served.pin());
-                self.reader(scan, shard).read(snapshot, scanned).boxed()
+                self.reader(scan, served, scanned).read(snapshot)
             }
             (after, _) => {
                 let (shards, scan) = (self.clone(), scan.clone());
                 let opened = async move {
-                    let (snapshot, scanned) = shards.pin_behind(query, shard, after).await?;
-                    Ok::<_, DataFusionError>(shards.reader(&scan, shard).read(snapshot, scanned))
+                    let served = shards.served_behind(shard, after).await?;
+                    let (snapshot, scanned) = shards.pins.pin(query, shard, || served.pin());
+                    Ok::<_, DataFusionError>(shards.reader(&scan, served, scanned).read(snapshot))
                 };
                 futures::stream::once(opened).try_flatten().boxed()
             }
@@ -157,135 +151,17 @@ impl ShardReader for Shards {
 
 impl Shards {
     /// Made once the snapshot is pinned: the schema of now knows every field in it.
-    fn reader(&self, scan: &ShardScan, shard: ShardId) -> Reader {
-        let (schema, counters) = (self.schema(shard.collection), Arc::clone(&self.counters));
-        Reader { scan: scan.clone(), schema, counters }
+    fn reader(&self, scan: &ShardScan, served: Arc<Served>, scanned: RowsScanned) -> Reader {
+        let (schema, counters) = (self.schema(served.id().collection), Arc::clone(&self.counters));
+        Reader { scan: scan.clone(), schema, served, counters, scanned }
     }
 
-    /// Pins a snapshot once the shard is open and has passed a position.
-    async fn pin_behind(
-        &self,
-        query: QueryId,
-        shard: ShardId,
-        after: Option<LogPosition>,
-    ) -> Result<(Arc<Snapshot>, RowsScanned)> {
+    /// The shard, once it is open and has passed a position.
+    async fn served_behind(&self, shard: ShardId, after: Option<LogPosition>) -> Result<Arc<Served>> {
         let failed = |failure| DataFusionError::External(Box::new(failure));
         let served = self.served(shard).await.map_err(failed)?;
         served.wait_for(after, FENCE_PATIENCE).await.map_err(failed)?;
-        Ok(self.pins.pin(query, shard, || served.pin()))
-    }
-}
-
-/// Reads a snapshot's rows for one scan.
-struct Reader {
-    scan: ShardScan,
-    schema: Arc<Schema>,
-    counters: Arc<Counters>,
-}
-
-impl Reader {
-    fn read(
-        self,
-        snapshot: Arc<Snapshot>,
-        scanned: RowsScanned,
-    ) -> impl Stream<Item = Result<RecordBatch>> + Send + 'static {
-        let selector = self.scan.filter.as_ref().map(|filter| Selector::new(filter, &self.schema)).transpose();
-        let (selector, mut failure) = match selector {
-            Ok(selector) => (selector, None),
-            Err(error) => (None, Some(error)),
-        };
-        let mut left = self.scan.limit.unwrap_or(usize::MAX);
-        let mut segment = 0;
-        let mut chunks: Option<Chunks> = None;
-        let batches = std::iter::from_fn(move || {
-            loop {
-                if let Some(error) = failure.take() {
-                    left = 0;
-                    return Some(Err(error));
-                }
-                let version = snapshot.segments().get(segment).filter(|_| left > 0)?;
-                let chunk = match &mut chunks {
-                    Some(chunks) => chunks.next(),
-                    None => match Chunks::new(version, selector.as_ref(), &self.schema) {
-                        Ok(new) => chunks.insert(new).next(),
-                        Err(error) => {
-                            failure = Some(error);
-                            continue;
-                        }
-                    },
-                };
-                let Some(chunk) = chunk else {
-                    (segment, chunks) = (segment + 1, None);
-                    continue;
-                };
-                self.counters.add_rows_scanned(chunk.len());
-                scanned.fetch_add(chunk.len() as u64, Ordering::Relaxed);
-                let rest = chunks.as_ref().map(|chunks| &chunks.rest);
-                match self.chunk(version, selector.as_ref().zip(rest), chunk, left) {
-                    Ok(None) => {}
-                    Ok(Some(batch)) => {
-                        left -= batch.num_rows();
-                        return Some(Ok(batch));
-                    }
-                    Err(error) => failure = Some(error),
-                }
-            }
-        });
-        futures::stream::iter(batches)
-    }
-
-    /// The rows of a chunk that pass the conditions left, at most `limit` of them; none if there is none.
-    fn chunk(
-        &self,
-        version: &SegmentVersion,
-        rest: Option<(&Selector, &Rest)>,
-        rows: UInt32Array,
-        limit: usize,
-    ) -> Result<Option<RecordBatch>> {
-        let rows = match rest {
-            Some((selector, rest)) => selector.pass(rest, version, &self.schema, rows)?,
-            None => rows,
-        };
-        let rows = rows.slice(0, rows.len().min(limit));
-        match rows.is_empty() {
-            true => Ok(None),
-            false => self.batch(&Rows { version, schema: &self.schema, rows: &rows }).map(Some),
-        }
-    }
-
-    fn batch(&self, rows: &Rows<'_>) -> Result<RecordBatch> {
-        let fields = self.scan.schema.fields().iter();
-        let columns = fields.zip(self.scan.columns.iter()).map(|(field, column)| rows.column(column, field));
-        let columns = columns.collect::<Result<Vec<_>>>()?;
-        let options = RecordBatchOptions::new().with_row_count(Some(rows.rows.len()));
-        Ok(RecordBatch::try_new_with_options(Arc::clone(&self.scan.schema), columns, &options)?)
-    }
-}
-
-/// The rows of a segment that a scan looks at, a batch at a time.
-struct Chunks {
-    rows: UInt32Array,
-    start: usize,
-    rest: Rest,
-}
-
-impl Chunks {
-    fn new(version: &SegmentVersion, selector: Option<&Selector>, schema: &Schema) -> Result<Self> {
-        let (rows, rest) = match selector {
-            Some(selector) => selector.candidates(version, schema)?,
-            None => (version.live(), Rest::default()),
-        };
-        Ok(Self { rows, start: 0, rest })
-    }
-}
-
-impl Iterator for Chunks {
-    type Item = UInt32Array;
-
-    fn next(&mut self) -> Option<UInt32Array> {
-        let count = (self.rows.len() - self.start).min(BATCH_ROWS);
-        self.start += count;
-        (count > 0).then(|| self.rows.slice(self.start - count, count))
+        Ok(served)
     }
 }
 

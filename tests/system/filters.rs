@@ -132,6 +132,38 @@ fn passing(snapshot: &Snapshot, schema: &Schema, filter: &ScanFilter) -> Result<
     Ok((ids, tested))
 }
 
+/// Some `_id`s, and the predicate that names them.
+fn by_ids(filters: &mut Filters, ids: u64) -> Result<(Vec<String>, Expression)> {
+    let named = (0..1 + filters.random.below(4)).map(|_| format!("doc-{}", filters.random.below(ids + 5)));
+    let named: Vec<String> = named.collect();
+    let constant = |id: &String| Arc::new(Literal::new(ScalarValue::Utf8(Some(id.clone())))) as Expression;
+    let column: Expression = Arc::new(Column::new("_id", 0));
+    let list = InListExpr::try_new(column, named.iter().map(constant).collect(), false, &filters.schema)?;
+    Ok((named, Arc::new(list)))
+}
+
+/// Rows that the keys tell are those that a filter by `_id` finds, in a snapshot of now or of before. Whether the keys told.
+fn check_located(shard: &Shard, snapshot: &Snapshot, schema: &Schema, filters: &mut Filters, ids: u64) -> Result<bool> {
+    let (named, predicate) = by_ids(filters, ids)?;
+    let filter = filters.filter(predicate);
+    let mut known = Selector::new(&filter, schema)?.ids().context("the filter names ids")?;
+    known.sort();
+    let mut sorted = named.clone();
+    sorted.sort();
+    ensure!(known == sorted, "{known:?} of {named:?}");
+    let Some(located) = shard.locate(&named, snapshot) else { return Ok(false) };
+    let mut found = BTreeSet::new();
+    for version in snapshot.segments() {
+        for row in located.get(&version.segment().id()).into_iter().flatten() {
+            ensure!(version.is_live(*row), "row {row} is dead");
+            found.insert(version.segment().id_of(*row)?.into_owned());
+        }
+    }
+    let (expected, _) = passing(snapshot, schema, &filter)?;
+    ensure!(found == expected, "{named:?}: {found:?} by keys, {expected:?} by the filter");
+    Ok(true)
+}
+
 /// The predicate as one condition that is evaluated row by row.
 fn opaque(predicate: &Expression) -> Result<Expression> {
     let value = |value| Arc::new(Literal::new(ScalarValue::Boolean(Some(value)))) as Expression;
@@ -145,6 +177,7 @@ fn run(seed: u64, ids: u64, count: u64, policy: MergePolicy) -> Result<()> {
     let (mut files, mut memory, mut schema) = (Shard::new(policy.clone()), Shard::new(lazy), Schema::default());
     let mut log: Vec<(Batch, Vec<Outcome>)> = Vec::new();
     let (mut done, mut asked, mut tested, mut passed) = (0, 0_u64, 0_u64, 0_u64);
+    let (mut before, mut located) = (files.newest().pin(), (0, 0));
     while done < count {
         let mut builder = BatchBuilder::default();
         for _ in 0..operations.batch_size() {
@@ -180,10 +213,15 @@ fn run(seed: u64, ids: u64, count: u64, policy: MergePolicy) -> Result<()> {
             asked += 1;
             tested += u64::from(narrowed);
             passed += u64::from(!found.is_empty());
+            located.0 += u64::from(check_located(&files, &in_files, &schema, &mut filters, ids)?);
+            located.1 += u64::from(check_located(&files, &before, &schema, &mut filters, ids)?);
         }
+        before = in_files;
     }
     println!("seed {seed}: {asked} filters, {tested} by encoded columns, {passed} let rows through; {:?}", disk.done);
+    println!("by keys: {} of now, {} of before", located.0, located.1);
     ensure!(tested * 4 > asked && passed * 4 > asked && disk.done.reopens > 3, "hardly anything was tested");
+    ensure!(located.0 == asked && located.1 < asked, "keys tell of now, and not always of before: {located:?}");
     Ok(())
 }
 

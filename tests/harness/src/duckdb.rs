@@ -4,6 +4,7 @@ use std::io::Write;
 use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, ensure};
+use serde::Deserialize;
 use serde_json::{Value as Json, json};
 
 use crate::workspace;
@@ -16,10 +17,30 @@ const FLOAT_ERROR_MAX: f64 = 1e-9;
 /// # Errors
 /// DuckDB cannot be installed, or refuses a statement.
 pub fn rows(setup: &[String], queries: &[&str]) -> Result<Vec<Vec<Json>>> {
+    Ok(serde_json::from_value(run(&json!({ "setup": setup, "queries": queries }))?)?)
+}
+
+/// What a query took.
+#[derive(Debug, Deserialize)]
+pub struct Timed {
+    /// Its rows, as arrays.
+    pub rows: Json,
+    /// The median time, in milliseconds.
+    pub millis: f64,
+}
+
+/// As [`rows`], and how long each query takes: the median of `runs`, one before them not counted.
+///
+/// # Errors
+/// As [`rows`].
+pub fn times(setup: &[String], queries: &[&str], runs: usize) -> Result<Vec<Timed>> {
+    Ok(serde_json::from_value(run(&json!({ "setup": setup, "queries": queries, "runs": runs }))?)?)
+}
+
+fn run(asked: &Json) -> Result<Json> {
     let script = workspace().join("tests/services/duckdb.sh");
     let mut child = Command::new(script).arg("run").stdin(Stdio::piped()).stdout(Stdio::piped()).spawn()?;
-    let asked = json!({ "setup": setup, "queries": queries }).to_string();
-    child.stdin.take().context("it has an input")?.write_all(asked.as_bytes())?;
+    child.stdin.take().context("it has an input")?.write_all(asked.to_string().as_bytes())?;
     let output = child.wait_with_output()?;
     ensure!(output.status.success(), "DuckDB failed: {}", output.status);
     Ok(serde_json::from_slice(&output.stdout)?)

@@ -77,6 +77,18 @@ impl Server {
         Ok(())
     }
 
+    /// Waits until it is gone.
+    ///
+    /// # Errors
+    /// It ended with an error.
+    pub fn wait(&mut self) -> Result<()> {
+        if let Some(child) = &mut self.child {
+            let status = child.wait()?;
+            ensure!(status.success(), "the server ended with {status}");
+        }
+        Ok(())
+    }
+
     /// Sends a request with these headers.
     ///
     /// # Errors

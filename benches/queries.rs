@@ -1,0 +1,177 @@
+//! Queries on one table, TPC-H's lineitem, beside DuckDB in the same run: warm, the median of several.
+//!
+//! The rows go in as JSON over HTTP; the server is then stopped and started, so that all of them are read from file segments.
+//! DuckDB reads the same JSON into a table of its own. Dates are texts here, as JSON has no dates, and dates there. Times are those
+//! that a client sees. `BASALT_BENCH_ROWS` says how many rows. Run: `make bench`.
+#![allow(clippy::print_stdout, reason = "a benchmark prints its table")]
+
+use std::fmt::Write as _;
+use std::io::Write as _;
+use std::process::Command;
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+use basalt_common::clock::{Clock, SystemClock};
+use basalt_harness::duckdb;
+use basalt_harness::server::{Live, Server};
+use reqwest::Method;
+use serde_json::json;
+use tpchgen::generators::LineItemGenerator;
+
+const DOCUMENTS: &str = "/v1/workspaces/public/collections/lineitem/documents";
+
+/// Rows unless told otherwise: a fifth of scale factor 1.
+const ROWS: usize = 1_200_000;
+
+/// Documents of one request.
+const BODY_DOCUMENTS: usize = 5_000;
+
+/// How often a query is asked; once before that, unmeasured.
+const RUNS: usize = 15;
+
+const QUERIES: [(&str, &str); 10] = [
+    ("count(*)", "SELECT count(*) AS n FROM lineitem"),
+    (
+        "Q1",
+        "SELECT l_returnflag, l_linestatus, sum(l_quantity) AS q, sum(l_extendedprice) AS p, \
+         sum(l_extendedprice * (1 - l_discount)) AS d, sum(l_extendedprice * (1 - l_discount) * (1 + l_tax)) AS c, \
+         avg(l_quantity) AS aq, avg(l_extendedprice) AS ap, avg(l_discount) AS ad, count(*) AS n FROM lineitem \
+         WHERE l_shipdate <= '1998-09-02' GROUP BY l_returnflag, l_linestatus ORDER BY l_returnflag, l_linestatus",
+    ),
+    (
+        "Q6",
+        "SELECT sum(l_extendedprice * l_discount) AS r FROM lineitem WHERE l_shipdate >= '1994-01-01' \
+         AND l_shipdate < '1995-01-01' AND l_discount BETWEEN 0.05 AND 0.07 AND l_quantity < 24",
+    ),
+    (
+        "group by ship mode",
+        "SELECT l_shipmode, count(*) AS n, sum(l_quantity) AS q FROM lineitem GROUP BY l_shipmode ORDER BY l_shipmode",
+    ),
+    ("LIKE", "SELECT count(*) AS n FROM lineitem WHERE l_comment LIKE '%special%requests%'"),
+    (
+        "top 10",
+        "SELECT l_orderkey, l_linenumber, l_extendedprice FROM lineitem \
+         ORDER BY l_extendedprice DESC, l_orderkey, l_linenumber LIMIT 10",
+    ),
+    (
+        "one order",
+        "SELECT l_orderkey, l_linenumber, l_comment FROM lineitem WHERE l_orderkey = 7 ORDER BY l_linenumber",
+    ),
+    ("100 orders", "SELECT sum(l_quantity) AS q FROM lineitem WHERE l_orderkey BETWEEN 10000 AND 10100"),
+    ("two fields", "SELECT count(*) AS n FROM lineitem WHERE l_partkey = 1552 AND l_shipmode = 'AIR'"),
+    ("count a text", "SELECT count(*) AS n FROM lineitem WHERE l_shipmode = 'AIR'"),
+];
+
+/// The rows as lines of JSON.
+fn lines(rows: usize) -> Vec<String> {
+    let generator = LineItemGenerator::new(rows as f64 / 6_000_000.0 + 0.01, 1, 1);
+    let cents = |value: i64| format!("{}.{:02}", value / 100, value % 100);
+    let mut bodies = vec![String::new()];
+    for (index, row) in generator.iter().take(rows).enumerate() {
+        if index % BODY_DOCUMENTS == 0 && index > 0 {
+            bodies.push(String::new());
+        }
+        let body = bodies.last_mut().expect("there is one");
+        let _ = write!(
+            body,
+            "{{\"_id\":\"{}-{}\",\"l_orderkey\":{},\"l_partkey\":{},\"l_suppkey\":{},\"l_linenumber\":{},\"l_quantity\":{},",
+            row.l_orderkey,
+            row.l_linenumber,
+            row.l_orderkey,
+            row.l_partkey,
+            row.l_suppkey,
+            row.l_linenumber,
+            row.l_quantity
+        );
+        let (price, discount, tax) = (row.l_extendedprice.0, row.l_discount.0, row.l_tax.0);
+        let _ = write!(
+            body,
+            "\"l_extendedprice\":{},\"l_discount\":{},\"l_tax\":{},",
+            cents(price),
+            cents(discount),
+            cents(tax)
+        );
+        let texts = [
+            ("l_returnflag", row.l_returnflag.to_string()),
+            ("l_linestatus", row.l_linestatus.to_string()),
+            ("l_shipdate", row.l_shipdate.to_string()),
+            ("l_commitdate", row.l_commitdate.to_string()),
+            ("l_receiptdate", row.l_receiptdate.to_string()),
+            ("l_shipinstruct", row.l_shipinstruct.to_string()),
+            ("l_shipmode", row.l_shipmode.to_string()),
+            ("l_comment", row.l_comment.to_string()),
+        ];
+        for (index, (name, text)) in texts.iter().enumerate() {
+            let _ = write!(body, "{}\"{name}\":{}", if index > 0 { "," } else { "" }, json!(text));
+        }
+        body.push_str("}\n");
+    }
+    bodies
+}
+
+/// Stops the server as an operator does, so that everything is flushed.
+fn stop(server: &mut Server) -> Result<()> {
+    let pid = server.pid().context("it runs")?.to_string();
+    ensure!(Command::new("kill").args(["-TERM", &pid]).status()?.success(), "it cannot be told to stop");
+    server.wait()
+}
+
+fn median(mut times: Vec<f64>) -> f64 {
+    times.sort_by(f64::total_cmp);
+    times[times.len() / 2]
+}
+
+#[tokio::main]
+async fn main() -> Result<()> {
+    let rows = std::env::var("BASALT_BENCH_ROWS").ok().map(|rows| rows.parse()).transpose()?.unwrap_or(ROWS);
+    let (clock, bodies) = (SystemClock::default(), lines(rows));
+    let bytes: usize = bodies.iter().map(String::len).sum();
+    let mut live = Live::start(&[])?;
+    let started = clock.monotonic();
+    for body in &bodies {
+        let headers = [("content-type", "application/x-ndjson")];
+        let reply = live.server.send(Method::POST, DOCUMENTS, &headers, body.clone()).await?;
+        ensure!(reply.status().is_success(), "{}", reply.text().await?);
+    }
+    let took = (clock.monotonic() - started).as_secs_f64();
+    stop(&mut live.server)?;
+    let flushed = (clock.monotonic() - started).as_secs_f64();
+    live.server = Server::start(live.data.path(), &[])?;
+    let wait = json!({ "sql": "SELECT count(*) AS n FROM lineitem", "timeout_ms": 60_000 });
+    let (status, reply) = live.query(wait).await?;
+    ensure!(status == 200 && reply["rows"][0]["n"] == rows, "{reply}");
+    let opened = (clock.monotonic() - started).as_secs_f64() - flushed;
+    println!(
+        "{rows} rows, {} MiB of JSON: taken in {took:.1} s, stopped at {flushed:.1} s, open {opened:.1} s later",
+        bytes >> 20
+    );
+    let file = live.data.path().join("lineitem.json");
+    let mut written = std::fs::File::create(&file)?;
+    bodies.iter().try_for_each(|body| written.write_all(body.as_bytes()))?;
+    let setup = [
+        "SET threads = 2".to_string(),
+        format!("CREATE TABLE lineitem AS SELECT * FROM read_json('{}')", file.display()),
+    ];
+    let theirs = duckdb::times(&setup, &QUERIES.map(|(_, sql)| sql), RUNS)?;
+    println!("{:<20} {:>10} {:>10} {:>8}", "", "ours ms", "DuckDB ms", "ratio");
+    let mut product = 1.0_f64;
+    for ((name, sql), theirs) in QUERIES.iter().zip(theirs) {
+        let mut times = Vec::new();
+        for run in 0..=RUNS {
+            let started = clock.monotonic();
+            let (status, reply) = live.query(json!({ "sql": sql, "rows": "arrays" })).await?;
+            let took: Duration = clock.monotonic() - started;
+            ensure!(status == 200, "{name}: {reply}");
+            ensure!(run > 0 || duckdb::equal(&reply["rows"], &theirs.rows), "{name}: {reply}\nDuckDB: {}", theirs.rows);
+            if run > 0 {
+                times.push(took.as_secs_f64() * 1e3);
+            }
+        }
+        let ours = median(times);
+        let ratio = ours / theirs.millis;
+        product *= ratio;
+        println!("{name:<20} {ours:>10.2} {:>10.2} {ratio:>8.2}", theirs.millis);
+    }
+    println!("{:<20} {:>30.2}", "geometric mean", product.powf(1.0 / QUERIES.len() as f64));
+    Ok(())
+}

@@ -1,0 +1,157 @@
+//! The rows that one scan wants of one shard.
+//!
+//! In: a scan, the snapshot pinned for its query. Out: batches of the scan's columns. Chooses, segment by segment, how rows are
+//! found: by their `_id`s, where the filter names these; else by what the filter's tests of encoded columns let through; then
+//! reads no column of a row that does not pass.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use basalt_common::scan::ShardScan;
+use basalt_common::schema::Schema;
+use datafusion::arrow::array::{RecordBatch, RecordBatchOptions, UInt32Array};
+use datafusion::common::{DataFusionError, Result, exec_datafusion_err};
+use futures::stream::BoxStream;
+use futures::{StreamExt, TryStreamExt};
+
+use crate::arrow::Rows;
+use crate::counters::Counters;
+use crate::pins::RowsScanned;
+use crate::segment::{SegmentId, SegmentVersion};
+use crate::select::{Rest, Selector};
+use crate::served::Served;
+use crate::shard::Snapshot;
+
+/// Rows of one batch of a scan: DataFusion's own size.
+const BATCH_ROWS: usize = 8192;
+
+/// Rows by segment, ascending.
+type Located = BTreeMap<SegmentId, Vec<u32>>;
+
+/// Reads a snapshot's rows for one scan.
+pub struct Reader {
+    /// What is wanted.
+    pub scan: ShardScan,
+    /// The collection's fields: all that the snapshot has.
+    pub schema: Arc<Schema>,
+    /// The shard, which knows where `_id`s are.
+    pub served: Arc<Served>,
+    /// Counts rows of this process.
+    pub counters: Arc<Counters>,
+    /// Counts rows of the query.
+    pub scanned: RowsScanned,
+}
+
+impl Reader {
+    /// The batches, none of them empty.
+    pub fn read(self, snapshot: Arc<Snapshot>) -> BoxStream<'static, Result<RecordBatch>> {
+        let selector = self.scan.filter.as_ref().map(|filter| Selector::new(filter, &self.schema)).transpose();
+        let selector = match selector {
+            Ok(selector) => selector,
+            Err(error) => return futures::stream::once(async { Err(error) }).boxed(),
+        };
+        let Some(ids) = selector.as_ref().and_then(Selector::ids) else {
+            return futures::stream::iter(Walk::new(self, snapshot, selector, None)).boxed();
+        };
+        let located = async move {
+            let (served, at) = (Arc::clone(&self.served), Arc::clone(&snapshot));
+            // It waits for a batch that is being applied.
+            let located = tokio::task::spawn_blocking(move || served.locate(&ids, &at)).await;
+            let located = located.map_err(|error| exec_datafusion_err!("documents could not be found: {error}"))?;
+            Ok::<_, DataFusionError>(futures::stream::iter(Walk::new(self, snapshot, selector, located)))
+        };
+        futures::stream::once(located).try_flatten().boxed()
+    }
+
+    fn batch(&self, rows: &Rows<'_>) -> Result<RecordBatch> {
+        let fields = self.scan.schema.fields().iter();
+        let columns = fields.zip(self.scan.columns.iter()).map(|(field, column)| rows.column(column, field));
+        let columns = columns.collect::<Result<Vec<_>>>()?;
+        let options = RecordBatchOptions::new().with_row_count(Some(rows.rows.len()));
+        Ok(RecordBatch::try_new_with_options(Arc::clone(&self.scan.schema), columns, &options)?)
+    }
+}
+
+/// The rows of one segment that are looked at, and what they must still pass.
+struct Candidates {
+    rows: UInt32Array,
+    rest: Rest,
+    start: usize,
+}
+
+/// The way through a snapshot, segment by segment.
+struct Walk {
+    reader: Reader,
+    snapshot: Arc<Snapshot>,
+    selector: Option<Selector>,
+    /// Where the rows are, if that is known.
+    located: Option<Located>,
+    /// How many rows are wanted yet; none behind an error.
+    left: usize,
+    segment: usize,
+    candidates: Option<Candidates>,
+}
+
+impl Walk {
+    fn new(reader: Reader, snapshot: Arc<Snapshot>, selector: Option<Selector>, located: Option<Located>) -> Self {
+        let left = reader.scan.limit.unwrap_or(usize::MAX);
+        Self { reader, snapshot, selector, located, left, segment: 0, candidates: None }
+    }
+
+    fn candidates(&mut self, version: &SegmentVersion) -> Result<Candidates> {
+        let (rows, rest) = match (&self.selector, &mut self.located) {
+            (None, _) => (version.live(), Rest::default()),
+            (Some(selector), None) => selector.candidates(version, &self.reader.schema)?,
+            (Some(selector), Some(located)) => {
+                let rows = located.remove(&version.segment().id()).unwrap_or_default();
+                (UInt32Array::from(rows), selector.all())
+            }
+        };
+        Ok(Candidates { rows, rest, start: 0 })
+    }
+
+    /// The next batch, which may be empty; none at the end.
+    fn step(&mut self) -> Result<Option<RecordBatch>> {
+        let snapshot = Arc::clone(&self.snapshot);
+        let Some(version) = snapshot.segments().get(self.segment).filter(|_| self.left > 0) else { return Ok(None) };
+        let mut candidates = match self.candidates.take() {
+            Some(candidates) => candidates,
+            None => self.candidates(version)?,
+        };
+        let wanted = if self.selector.is_some() { BATCH_ROWS } else { self.left.min(BATCH_ROWS) };
+        let count = (candidates.rows.len() - candidates.start).min(wanted);
+        let mut rows = candidates.rows.slice(candidates.start, count);
+        candidates.start += count;
+        let reader = &self.reader;
+        reader.counters.add_rows_scanned(count);
+        reader.scanned.fetch_add(count as u64, Ordering::Relaxed);
+        if let Some(selector) = &self.selector {
+            rows = selector.pass(&candidates.rest, version, &reader.schema, rows)?;
+        }
+        let rows = rows.slice(0, rows.len().min(self.left));
+        self.left -= rows.len();
+        match candidates.start == candidates.rows.len() {
+            true => self.segment += 1,
+            false => self.candidates = Some(candidates),
+        }
+        reader.batch(&Rows { version, schema: &reader.schema, rows: &rows }).map(Some)
+    }
+}
+
+impl Iterator for Walk {
+    type Item = Result<RecordBatch>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        loop {
+            match self.step() {
+                Ok(Some(batch)) if batch.num_rows() == 0 => {}
+                Ok(batch) => return batch.map(Ok),
+                Err(error) => {
+                    self.left = 0;
+                    return Some(Err(error));
+                }
+            }
+        }
+    }
+}
