@@ -169,7 +169,10 @@ fn any_valid(arrays: &[ArrayRef], rows: usize) -> NullBuffer {
 }
 
 /// Values of the wanted Arrow type; of one of ours only where `kind` says so. Ints are floats where floats are wanted.
-fn typed(columns: &TypedColumns, kind: Option<Type>, wanted: &Field) -> Result<ArrayRef> {
+///
+/// # Errors
+/// A decimal has more digits than SQL's type for it.
+pub fn typed(columns: &TypedColumns, kind: Option<Type>, wanted: &Field) -> Result<ArrayRef> {
     let nothing = || new_null_array(wanted.data_type(), columns.rows());
     let strict = |of: Type| columns.column(of).filter(|_| kind.is_none_or(|kind| kind == of));
     let plain = |of: Type| Ok(strict(of).map_or_else(nothing, Arc::clone));

@@ -15,7 +15,6 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use basalt_common::columns::TypedColumns;
 use basalt_common::value::Value;
 use datafusion::arrow::array::UInt32Array;
-use roaring::RoaringBitmap;
 
 /// Counts bytes that patches wrote, merges of runs included.
 #[derive(Debug, Default)]
@@ -129,14 +128,6 @@ impl Overlay {
         self.runs.iter().rev().find_map(|run| {
             let index = run.rows.binary_search(&row).ok()?;
             Some(run.values.value(index))
-        })
-    }
-
-    /// The rows over which something is laid.
-    pub fn rows(&self) -> RoaringBitmap {
-        self.runs.iter().fold(RoaringBitmap::new(), |mut rows, run| {
-            rows |= RoaringBitmap::from_sorted_iter(run.rows.iter().copied()).expect("rows of a run are ascending");
-            rows
         })
     }
 

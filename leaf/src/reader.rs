@@ -102,7 +102,7 @@ impl Walk {
     fn candidates(&mut self, version: &SegmentVersion) -> Result<Candidates> {
         let (rows, rest) = match (&self.selector, &mut self.located) {
             (None, _) => (version.live(), Rest::default()),
-            (Some(selector), None) => selector.candidates(version, &self.reader.schema)?,
+            (Some(selector), None) => selector.candidates(version)?,
             (Some(selector), Some(located)) => {
                 let rows = located.remove(&version.segment().id()).unwrap_or_default();
                 (UInt32Array::from(rows), selector.all())

@@ -345,11 +345,6 @@ impl SegmentVersion {
         })
     }
 
-    /// The rows over whose value of a field something is laid, ascending.
-    pub fn laid_rows(&self, field: FieldId) -> RoaringBitmap {
-        self.overlays.get(&field).map(|overlay| overlay.rows()).unwrap_or_default()
-    }
-
     /// The `_id`s of the given rows (ascending).
     ///
     /// # Errors

@@ -20,7 +20,7 @@ use basalt_common::scan::{ScanColumn, ScanFilter, ScanStep};
 use basalt_common::schema::Schema;
 use basalt_common::sql_type::{JSON, has_extension};
 use basalt_common::value::Type;
-use datafusion::arrow::array::{Array, AsArray, BooleanArray, RecordBatch, RecordBatchOptions, UInt32Array};
+use datafusion::arrow::array::{Array, ArrayRef, AsArray, BooleanArray, RecordBatch, RecordBatchOptions, UInt32Array};
 use datafusion::arrow::compute::{filter, prep_null_mask_filter};
 use datafusion::arrow::datatypes::{DataType, Field, SchemaRef, TimeUnit};
 use datafusion::common::tree_node::{Transformed, TreeNode};
@@ -32,7 +32,7 @@ use datafusion::physical_expr::expressions::{
 use datafusion::physical_expr::utils::collect_columns;
 use datafusion::physical_expr::{PhysicalExpr, split_conjunction};
 
-use crate::arrow::Rows;
+use crate::arrow::{Rows, typed};
 use crate::column::{Column, ColumnError, Datum, Predicate};
 use crate::field::{FieldValues, Ids};
 use crate::segment::{SegmentDamage, SegmentVersion};
@@ -71,10 +71,13 @@ enum Place {
 struct Test {
     place: Place,
     of: Type,
+    /// The type that the filter names, where the field has several.
+    kind: Option<Type>,
     predicate: Predicate<'static>,
 }
 
 /// Rows of a segment, a bit each.
+#[derive(Clone)]
 struct Bits(Vec<u64>);
 
 impl Bits {
@@ -161,12 +164,12 @@ impl Selector {
     ///
     /// # Errors
     /// The segment is damaged, or a condition fails.
-    pub fn candidates(&self, version: &SegmentVersion, schema: &Schema) -> Result<(UInt32Array, Rest)> {
+    pub fn candidates(&self, version: &SegmentVersion) -> Result<(UInt32Array, Rest)> {
         let mut bits = Bits::live(version);
         let mut rest = Vec::new();
         for (index, condition) in self.conditions.iter().enumerate() {
             match condition.test.as_ref().and_then(|test| Some((test, test.column(version)?))) {
-                Some((test, column)) => self.test(condition, test, column, version, schema, &mut bits)?,
+                Some((test, column)) => Self::test(condition, test, column, version, &mut bits)?,
                 None => rest.push(index),
             }
         }
@@ -189,7 +192,7 @@ impl Selector {
             if rows.is_empty() {
                 break;
             }
-            let passed = self.evaluate(&self.conditions[*index], version, schema, &rows)?;
+            let passed = self.conditions[*index].of_rows(version, schema, &rows)?;
             rows = filter(&rows, &passed)?.as_primitive().clone();
         }
         Ok(rows)
@@ -197,18 +200,13 @@ impl Selector {
 
     /// Leaves only the rows that pass a test.
     fn test(
-        &self,
         condition: &Condition,
         test: &Test,
         column: Option<&Column>,
         version: &SegmentVersion,
-        schema: &Schema,
         bits: &mut Bits,
     ) -> Result<()> {
-        let laid: UInt32Array = match test.place {
-            Place::Id => UInt32Array::from(Vec::<u32>::new()),
-            Place::Field(field) => version.laid_rows(field).into_iter().filter(|row| bits.has(*row)).collect(),
-        };
+        let before = bits.clone();
         match column {
             Some(column) => {
                 let selected = column.select(0..column.rows(), &test.predicate, &mut bits.0);
@@ -216,25 +214,31 @@ impl Selector {
             }
             None => bits.0.fill(0),
         }
-        let passed = self.evaluate(condition, version, schema, &laid)?;
-        laid.values().iter().zip(passed.values()).for_each(|(row, passed)| bits.set(*row, passed));
+        let Place::Field(field) = test.place else { return Ok(()) };
+        // The oldest first: what is laid later hides it.
+        for run in version.overlays().get(&field).into_iter().flat_map(|overlay| overlay.runs()) {
+            let wanted = condition.schema.field(0);
+            let passed = condition.evaluate(vec![typed(run.values(), test.kind, wanted)?], run.rows().len())?;
+            run.rows().iter().zip(passed.values()).for_each(|(row, passed)| bits.set(*row, passed && before.has(*row)));
+        }
         Ok(())
     }
+}
 
-    /// Whether a condition is true in each of some rows; no nulls.
-    fn evaluate(
-        &self,
-        condition: &Condition,
-        version: &SegmentVersion,
-        schema: &Schema,
-        rows: &UInt32Array,
-    ) -> Result<BooleanArray> {
+impl Condition {
+    /// Whether it is true in each of some rows; no nulls.
+    fn of_rows(&self, version: &SegmentVersion, schema: &Schema, rows: &UInt32Array) -> Result<BooleanArray> {
         let reader = Rows { version, schema, rows };
-        let columns = condition.columns.iter().zip(condition.schema.fields());
+        let columns = self.columns.iter().zip(self.schema.fields());
         let columns = columns.map(|(column, field)| reader.column(column, field)).collect::<Result<Vec<_>>>()?;
-        let options = RecordBatchOptions::new().with_row_count(Some(rows.len()));
-        let batch = RecordBatch::try_new_with_options(Arc::clone(&condition.schema), columns, &options)?;
-        let value = condition.expression.evaluate(&batch)?.into_array(rows.len())?;
+        self.evaluate(columns, rows.len())
+    }
+
+    /// Whether it is true for each row of its columns; no nulls.
+    fn evaluate(&self, columns: Vec<ArrayRef>, rows: usize) -> Result<BooleanArray> {
+        let options = RecordBatchOptions::new().with_row_count(Some(rows));
+        let batch = RecordBatch::try_new_with_options(Arc::clone(&self.schema), columns, &options)?;
+        let value = self.expression.evaluate(&batch)?.into_array(rows)?;
         match value.as_boolean_opt() {
             Some(passed) if passed.null_count() == 0 => Ok(passed.clone()),
             Some(passed) => Ok(prep_null_mask_filter(passed)),
@@ -282,7 +286,7 @@ impl Test {
             let predicate = Predicate::equal(tested.datum(&ScalarValue::Boolean(Some(true)))?);
             (tested, predicate)
         };
-        Some(Self { place: tested.place, of: tested.of, predicate })
+        Some(Self { place: tested.place, of: tested.of, kind: tested.kind, predicate })
     }
 
     /// The column to test in a segment: none where no row has a value of the type. `None` where there is no such column, and the
@@ -312,6 +316,7 @@ impl Test {
 struct Tested {
     place: Place,
     of: Type,
+    kind: Option<Type>,
 }
 
 impl Tested {
@@ -326,16 +331,16 @@ impl Tested {
             DataType::Time64(TimeUnit::Microsecond) => Type::Time,
             _ => return None,
         };
-        let ScanColumn::Field { field, below } = column else { return Some(Self { place: Place::Id, of }) };
-        let mut field = *field;
+        let ScanColumn::Field { field, below } = column else { return Some(Self { place: Place::Id, of, kind: None }) };
+        let (mut field, mut kind) = (*field, None);
         for step in below {
             match step {
-                ScanStep::Key(key) => field = schema.child(field, key)?,
-                ScanStep::Kind(kind) if *kind == of => {}
+                ScanStep::Key(key) => (field, kind) = (schema.child(field, key)?, None),
+                ScanStep::Kind(named) if *named == of => kind = Some(of),
                 ScanStep::Kind(_) => return None,
             }
         }
-        Some(Self { place: Place::Field(field), of })
+        Some(Self { place: Place::Field(field), of, kind })
     }
 
     /// A constant that values of the column are compared with.

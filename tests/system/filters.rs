@@ -122,7 +122,7 @@ fn passing(snapshot: &Snapshot, schema: &Schema, filter: &ScanFilter) -> Result<
     let selector = Selector::new(filter, schema)?;
     let (mut ids, mut tested) = (BTreeSet::new(), false);
     for version in snapshot.segments() {
-        let (rows, rest) = selector.candidates(version, schema)?;
+        let (rows, rest) = selector.candidates(version)?;
         tested |= rows.len() < version.live_rows();
         let rows = selector.pass(&rest, version, schema, rows)?;
         for id in version.ids(&rows)?.iter().flatten() {
