@@ -88,6 +88,31 @@ impl Run {
     }
 }
 
+/// Tells the places of what is in both of two ascending lists.
+fn both(a: &[u32], b: &[u32], mut found: impl FnMut(usize, usize)) {
+    match a.len() <= b.len() {
+        true => search(a, b, found),
+        false => search(b, a, |b, a| found(a, b)),
+    }
+}
+
+/// Looks for each of a few ascending numbers in a longer ascending list; tells both places of those that are there.
+fn search(few: &[u32], many: &[u32], mut found: impl FnMut(usize, usize)) {
+    let mut at = 0;
+    for (index, wanted) in few.iter().enumerate() {
+        // What comes next is near, as a rule: twice as far each time, then back.
+        let mut reach = 1;
+        while at + reach < many.len() && many[at + reach] < *wanted {
+            reach *= 2;
+        }
+        let end = (at + reach + 1).min(many.len());
+        at += many[at..end].partition_point(|there| there < wanted);
+        if many.get(at) == Some(wanted) {
+            found(index, at);
+        }
+    }
+}
+
 /// The runs over one field of one segment.
 #[derive(Debug, Clone, Default)]
 pub struct Overlay {
@@ -140,18 +165,15 @@ impl Overlay {
         for run in &self.runs {
             let start = run.rows.partition_point(|row| row < first);
             let laid = &run.rows[start..][..run.rows[start..].partition_point(|row| row <= last)];
-            if laid.is_empty() {
-                continue;
+            let mut indices = Vec::new();
+            both(rows.values(), laid, |asked, index| {
+                from[asked] = offset + indices.len() as u32;
+                indices.push((start + index) as u32);
+            });
+            if !indices.is_empty() {
+                offset += indices.len() as u32;
+                parts.push(run.values.take(&UInt32Array::from(indices)));
             }
-            let mut at = 0;
-            for (row, index) in laid.iter().zip(offset..) {
-                at += rows.values()[at..].partition_point(|asked| asked < row);
-                if rows.values().get(at) == Some(row) {
-                    from[at] = index;
-                }
-            }
-            offset += laid.len() as u32;
-            parts.push(run.values.slice(start, laid.len()));
         }
         match parts.len() {
             1 => parts.swap_remove(0),

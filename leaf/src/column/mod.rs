@@ -32,6 +32,8 @@ mod read;
 mod select;
 /// Byte strings as they are, or compressed by a symbol table.
 mod strings;
+/// The short strings of a small dictionary, ready to be appended.
+mod table;
 /// Chosen rows in, arrays out.
 mod take;
 #[cfg(test)]

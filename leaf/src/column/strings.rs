@@ -30,6 +30,9 @@ const SYMBOL_BYTES: usize = 8;
 /// As many bytes more than needed are made room for at once.
 const SLACK_BYTES: usize = 1 << 12;
 
+/// So many strings are expanded at once: where their codes' bytes begin stays in the nearest cache.
+const GROUP_STRINGS: usize = 128;
+
 /// The code that is followed by a byte that stands for itself.
 const ESCAPE: u8 = 255;
 
@@ -118,10 +121,15 @@ impl<'b> Strings<'b> {
             ends.extend(offsets.iter().skip(1).map(|end| end - first + start));
             return Ok(());
         };
-        let mut end = out.len();
-        for pair in offsets.windows(2) {
-            end = symbols.expand(&lying[(pair[0] - first) as usize..(pair[1] - first) as usize], out, end);
-            ends.push(offset(end)?);
+        // Strings are expanded many at a time as one stream: a string's own end is a branch that is foreseen badly.
+        let (mut end, mut places) = (out.len(), Vec::new());
+        for group in (0..offsets.len() - 1).step_by(GROUP_STRINGS) {
+            let group = &offsets[group..offsets.len().min(group + GROUP_STRINGS + 1)];
+            let begin = group[0] - first;
+            let codes = &lying[begin as usize..][..(group[group.len() - 1] - group[0]) as usize];
+            end = symbols.expand_all(codes, out, end, &mut places);
+            offset(end)?;
+            ends.extend(group[1..].iter().map(|next| places[(next - group[0]) as usize] as i32));
         }
         out.truncate(end);
         Ok(())
@@ -184,36 +192,98 @@ impl<'b> Symbols<'b> {
     /// Writes what codes stand for from `at` on and gives where it ends; what lies behind is of no meaning. An escape that
     /// nothing follows gives a zero.
     fn expand(&self, codes: &[u8], out: &mut Vec<u8>, at: usize) -> usize {
-        let bytes_max = codes.len() * SYMBOL_BYTES;
-        if out.len() < at + bytes_max {
-            out.resize(at + bytes_max + SLACK_BYTES, 0);
-        }
-        let out = &mut out[at..];
-        let mut end = 0;
-        // A whole symbol is one store; what is too much of it is overwritten by the next.
-        let store = |out: &mut [u8], end: usize, code: u8| {
-            out[end..][..SYMBOL_BYTES].copy_from_slice(&self.symbols[usize::from(code)]);
-            end.wrapping_add(self.lengths[usize::from(code)].into())
-        };
-        let mut rest = codes;
+        make_room(codes, out, at);
+        let out = out.as_mut_slice();
+        let (mut end, mut rest) = (at, codes);
         while let Some((eight, behind)) = rest.split_first_chunk::<8>() {
             if has_escape(*eight) {
                 break;
             }
-            eight.iter().for_each(|code| end = store(out, end, *code));
+            eight.iter().for_each(|code| end = self.store(*code, out, end));
             rest = behind;
         }
         let mut codes = rest.iter();
         while let Some(code) = codes.next() {
-            if *code == ESCAPE {
-                out[end] = codes.next().copied().unwrap_or_default();
-                end += 1;
-            } else {
-                end = store(out, end, *code);
-            }
+            end = match *code {
+                ESCAPE => store_escaped(codes.next(), out, end),
+                code => self.store(code, out, end),
+            };
         }
-        at + end
+        end
     }
+
+    /// As [`Symbols::expand`], and says where what each code stands for begins, and where the last ends.
+    fn expand_all(&self, codes: &[u8], out: &mut Vec<u8>, at: usize, places: &mut Vec<u32>) -> usize {
+        make_room(codes, out, at);
+        places.resize(codes.len() + 1, 0);
+        let (mut end, mut done) = (at, 0);
+        let out = out.as_mut_slice();
+        while let Some(eight) = codes[done..].first_chunk::<8>() {
+            if has_escape(*eight) {
+                let (count, behind) = self.expand_escaped(&codes[done..], 8, out, end, &mut places[done..]);
+                (end, done) = (behind, done + count);
+                continue;
+            }
+            let to = places[done..].first_chunk_mut::<8>().expect("there are more places than codes");
+            for (code, place) in eight.iter().zip(to) {
+                *place = end as u32;
+                end = self.store(*code, out, end);
+            }
+            done += 8;
+        }
+        (_, end) = self.expand_escaped(&codes[done..], codes.len(), out, end, &mut places[done..]);
+        places[codes.len()] = end as u32;
+        end
+    }
+
+    /// As [`Symbols::expand_all`], but code by code, until so many are done or there are no more; gives how many are, and
+    /// where the last ends.
+    fn expand_escaped(
+        &self,
+        codes: &[u8],
+        count: usize,
+        out: &mut [u8],
+        mut end: usize,
+        places: &mut [u32],
+    ) -> (usize, usize) {
+        let mut done = 0;
+        while done < count
+            && let Some(code) = codes.get(done)
+        {
+            places[done] = end as u32;
+            done += 1;
+            if *code != ESCAPE {
+                end = self.store(*code, out, end);
+                continue;
+            }
+            end = store_escaped(codes.get(done), out, end);
+            places[done] = end as u32;
+            done += 1;
+        }
+        (done.min(codes.len()), end)
+    }
+
+    /// Writes a whole symbol, of which what is too much is overwritten by the next, and gives where it ends.
+    fn store(&self, code: u8, out: &mut [u8], end: usize) -> usize {
+        // An array is moved by one instruction, where `copy_from_slice` would check for overlap in a build with assertions.
+        let to = out[end..].first_chunk_mut().expect("there is room for whole symbols");
+        *to = self.symbols[usize::from(code)];
+        end.wrapping_add(self.lengths[usize::from(code)].into())
+    }
+}
+
+/// Makes room for what codes may stand for from `at` on.
+fn make_room(codes: &[u8], out: &mut Vec<u8>, at: usize) {
+    let bytes_max = codes.len() * SYMBOL_BYTES;
+    if out.len() < at + bytes_max {
+        out.resize(at + bytes_max + SLACK_BYTES, 0);
+    }
+}
+
+/// Writes the byte behind an escape, a zero if there is none, and gives where it ends.
+fn store_escaped(byte: Option<&u8>, out: &mut [u8], end: usize) -> usize {
+    out[end] = byte.copied().unwrap_or_default();
+    end + 1
 }
 
 /// Whether one of eight bytes has all bits set: adding one carries from its lower bits to its highest, which is set too.

@@ -13,6 +13,7 @@ use datafusion::arrow::datatypes::{
 
 use super::directory::{Block, Values};
 use super::read::{Column, NO_STRING, day, offset};
+use super::table::Table;
 use super::{ColumnError, Storage};
 
 impl Column {
@@ -103,6 +104,9 @@ impl Column {
     }
 
     fn take_strings(&self, rows: &[u32]) -> Result<ArrayRef, ColumnError> {
+        if let Some(table) = self.table(rows.len()) {
+            return self.take_short_strings(rows, table);
+        }
         let parts = self.parts();
         let (mut bytes, mut scratch) = (Vec::new(), Vec::new());
         let mut offsets = Vec::with_capacity(rows.len() + 1);
@@ -127,5 +131,31 @@ impl Column {
             Ok(())
         })?;
         self.array_of_strings(offsets, bytes.into(), validity)
+    }
+    /// The strings of rows of a column whose dictionary has a table.
+    fn take_short_strings(&self, rows: &[u32], table: &Table) -> Result<ArrayRef, ColumnError> {
+        let (mut bytes, mut codes, mut ends) = (Vec::new(), Vec::new(), Vec::new());
+        let mut offsets = Vec::with_capacity(rows.len() + 1);
+        offsets.push(0);
+        let validity = self.located(rows, |block, slots| {
+            codes.clear();
+            if let Some((block, Values::Integers(frame))) = block.map(|block| (block, &block.values)) {
+                let integers = self.parts().integers(block, *frame);
+                codes.extend(slots.iter().flatten().map(|slot| integers.value(*slot) as u32));
+            }
+            if codes.len() == slots.len() {
+                return table.append(&codes, &mut bytes, &mut offsets);
+            }
+            ends.clear();
+            ends.push(offset(bytes.len())?);
+            table.append(&codes, &mut bytes, &mut ends)?;
+            let mut before = 0;
+            offsets.extend(slots.iter().map(|slot| {
+                before += usize::from(slot.is_some());
+                ends[before]
+            }));
+            Ok(())
+        })?;
+        Ok(self.array_of_whole_strings(offsets, bytes.into(), validity))
     }
 }

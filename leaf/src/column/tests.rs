@@ -17,6 +17,8 @@ use proptest::prelude::*;
 
 use super::*;
 
+mod strings;
+
 /// Values, and which rows have none.
 fn rows<V: std::fmt::Debug + Clone + 'static>(
     value: impl Strategy<Value = V> + Clone + 'static,
@@ -310,9 +312,12 @@ impl Column {
 fn ask(array: &ArrayRef, bytes: Bytes, predicates: &[Predicate<'static>]) {
     let rows = array.len() as u64;
     let Ok(column) = open(array, &bytes) else { return };
-    let _ = column.read(0..rows);
-    let _ = column.read(rows / 3..rows / 2);
-    let _ = column.take(&(0..array.len() as u32).step_by(3).collect::<Vec<_>>());
+    let some: Vec<u32> = (0..array.len() as u32).step_by(3).collect();
+    let arrays = [column.take(&some), column.read(0..rows), column.read(rows / 3..rows / 2), column.take(&some)];
+    for array in arrays.into_iter().flatten() {
+        // Above all, strings are text.
+        array.to_data().validate_full().expect("an array that was handed out is sound");
+    }
     let _ = column.codes(0..rows);
     let _ = column.dictionary();
     let selection = vec![0x5555_ffff_0f0f_3333; array.len().div_ceil(64)];
