@@ -1,5 +1,5 @@
 # What a contributor and CI run. Everything uses cargo's dev profile: one profile, so nothing is built twice.
-.PHONY: run test build lint bench prepare
+.PHONY: run test build lint bench soak prepare
 
 run: build              ## build, then a server with a stream flowing in
 	scripts/run
@@ -19,6 +19,9 @@ bench: build            ## the figures of the README's table
 	cargo bench --profile dev --bench distribution
 	cargo bench --profile dev --bench freshness
 	cargo bench --profile dev --bench queries
+
+soak: build             ## the oracles with other seeds, for hours; goes on where it was stopped
+	scripts/soak
 
 prepare:                ## system packages that the build needs; bounds the build cache
 	@scripts/prepare

@@ -14,7 +14,7 @@ use basalt_common::random::SeededRandom;
 use basalt_common::scan::{ScanColumn, ScanFilter, ScanStep};
 use basalt_common::schema::Schema;
 use basalt_common::value::Type;
-use basalt_harness::operations::Operations;
+use basalt_harness::operations::{Operations, seed_of_round};
 use basalt_leaf::apply::Outcome;
 use basalt_leaf::policy::MergePolicy;
 use basalt_leaf::select::Selector;
@@ -232,6 +232,7 @@ fn filters_choose_the_same_rows_everywhere() -> Result<()> {
         (2, 60, MergePolicy { segments_per_tier: 2, ..MergePolicy::default() }),
         (3, 3_000, MergePolicy { segments_per_tier: 64, dead_share_max: 2.0, ..MergePolicy::default() }),
     ] {
+        let seed = seed_of_round(seed);
         run(seed, ids, 60_000, policy.clone()).with_context(|| format!("seed {seed}, {ids} documents, {policy:?}"))?;
     }
     Ok(())

@@ -80,6 +80,12 @@ impl Model {
     }
 }
 
+/// The seed of this round: `seed` itself, unless `BASALT_ROUND` says that this is a further round with other seeds.
+pub fn seed_of_round(seed: u64) -> u64 {
+    let round: u64 = std::env::var("BASALT_ROUND").ok().and_then(|round| round.parse().ok()).unwrap_or_default();
+    seed + 1_000 * round
+}
+
 /// Draws operations. Few keys on few levels, so that paths meet: a field is now a number, now an object, now an array.
 #[derive(Debug)]
 pub struct Operations {
