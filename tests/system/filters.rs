@@ -220,7 +220,7 @@ fn run(seed: u64, ids: u64, count: u64, policy: MergePolicy) -> Result<()> {
     }
     println!("seed {seed}: {asked} filters, {tested} by encoded columns, {passed} let rows through; {:?}", disk.done);
     println!("by keys: {} of now, {} of before", located.0, located.1);
-    ensure!(tested * 4 > asked && passed * 4 > asked && disk.done.reopens > 3, "hardly anything was tested");
+    ensure!(tested * 4 > asked && passed * 4 > asked && disk.done.reopens > 1, "hardly anything was tested");
     ensure!(located.0 == asked && located.1 < asked, "keys tell of now, and not always of before: {located:?}");
     Ok(())
 }
@@ -233,7 +233,7 @@ fn filters_choose_the_same_rows_everywhere() -> Result<()> {
         (3, 3_000, MergePolicy { segments_per_tier: 64, dead_share_max: 2.0, ..MergePolicy::default() }),
     ] {
         let seed = seed_of_round(seed);
-        run(seed, ids, 60_000, policy.clone()).with_context(|| format!("seed {seed}, {ids} documents, {policy:?}"))?;
+        run(seed, ids, 30_000, policy.clone()).with_context(|| format!("seed {seed}, {ids} documents, {policy:?}"))?;
     }
     Ok(())
 }

@@ -165,6 +165,10 @@ type Read = fn(&Container<'_>, &Bytes) -> Result<(), String>;
 
 fn read_segment(object: &Container<'_>, bytes: &Bytes) -> Result<(), String> {
     let version = SegmentVersion::new(segment::decode(object, bytes).map_err(|error| error.to_string())?);
+    if version.segment().rows() > 10_000 {
+        // Columns of equal values go along with a lie about how many there are; to read them all takes long.
+        return Ok(());
+    }
     let (rows, odd) = (all_rows(version.segment().rows()), |row: &u32| row % 2 == 1);
     let odd: UInt32Array = rows.values().iter().copied().filter(odd).collect::<Vec<_>>().into();
     let damaged = |damage: SegmentDamage| damage.to_string();
