@@ -178,7 +178,7 @@ impl Queries {
     }
 
     async fn plan(&self, request: &QueryRequest) -> Result<Planned, Failure> {
-        let mut statement = sql::parse(&request.sql)?;
+        let (mut statement, path) = sql::parse_with_hint(&request.sql)?;
         sql::fill(&mut statement, &request.parameters)?;
         sql::name_paths(&mut statement);
         if sql::take_explain_format(&mut statement).is_some() {
@@ -187,7 +187,7 @@ impl Queries {
         let state = self.catalog_state(request.fence.as_ref()).await?;
         let collections = referenced(&state, &statement, &request.workspace)?;
         let id = QueryId(self.number());
-        let tables = Arc::new(Tables::new(state, id, request.fence.clone(), self.leaves.clone()));
+        let tables = Arc::new(Tables::new(state, id, request.fence.clone(), path, self.leaves.clone()));
         let warnings = Warnings::default();
         let session = self.session(&tables, &request.workspace, &warnings)?;
         let logical = logical_plan(&session, &statement, &collections, &tables, &warnings)

@@ -12,7 +12,7 @@ use basalt_common::catalog::{CatalogState, Collection as Described};
 use basalt_common::failure::Failure;
 use basalt_common::fence::Fence;
 use basalt_common::id::{FieldId, ShardId};
-use basalt_common::scan::{ScanColumn, ScanStep, ScanTarget, ShardPlace};
+use basalt_common::scan::{AccessPath, ScanColumn, ScanStep, ScanTarget, ShardPlace};
 use basalt_common::sql_type::{ID_COLUMN, columns};
 use datafusion::arrow::datatypes::{DataType, Field, Schema};
 use datafusion::catalog::{CatalogProvider, SchemaProvider, TableProvider};
@@ -30,6 +30,8 @@ pub struct Tables {
     pub query: QueryId,
     /// What its snapshots must have passed.
     pub fence: Option<Fence>,
+    /// How rows are to be found, if the query says so.
+    pub path: Option<AccessPath>,
     /// Where shards are.
     pub leaves: Leaves,
     unknown: Mutex<BTreeMap<String, Vec<String>>>,
@@ -37,8 +39,14 @@ pub struct Tables {
 
 impl Tables {
     /// Makes the tables of a query.
-    pub fn new(state: Arc<CatalogState>, query: QueryId, fence: Option<Fence>, leaves: Leaves) -> Self {
-        Self { state, query, fence, leaves, unknown: Mutex::default() }
+    pub fn new(
+        state: Arc<CatalogState>,
+        query: QueryId,
+        fence: Option<Fence>,
+        path: Option<AccessPath>,
+        leaves: Leaves,
+    ) -> Self {
+        Self { state, query, fence, path, leaves, unknown: Mutex::default() }
     }
 
     /// Lets a collection have a column of nulls; false if it has it already.
@@ -80,6 +88,7 @@ impl Tables {
             collection: collection.id,
             name: collection.full_name().into(),
             fence: self.fence.clone().filter(|fence| fence.collection() == collection.id),
+            path: self.path,
         };
         Ok(Collection {
             target: Arc::new(target),

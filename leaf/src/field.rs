@@ -13,6 +13,7 @@ use datafusion::arrow::array::{Array, ArrayRef, AsArray, StringArray, UInt32Arra
 use datafusion::arrow::compute::take;
 
 use crate::column::{Column, ColumnError, Datum};
+use crate::terms::Terms;
 
 /// Rows that lie further apart, in the mean, are read one by one: a value that is read by itself costs about as much as so many
 /// that are read in a row.
@@ -43,12 +44,23 @@ impl RowSet<'_> {
     }
 }
 
+/// A column of one field and type in a file.
+#[derive(Debug)]
+pub struct FileColumn {
+    /// The type of its values.
+    pub of: Type,
+    /// The values, of all rows of the segment.
+    pub column: Column,
+    /// The rows in the order of their values, if they were written.
+    pub terms: Option<Terms>,
+}
+
 /// Columns of one field in a file: by type, each of all rows of the segment.
 #[derive(Debug)]
 pub struct FileColumns {
     rows: usize,
     /// INVARIANT: ascending by type; checked in [`FileColumns::new`].
-    columns: Vec<(Type, Column)>,
+    columns: Vec<FileColumn>,
 }
 
 impl FileColumns {
@@ -56,19 +68,24 @@ impl FileColumns {
     ///
     /// # Errors
     /// They are not ascending by type, or have another number of rows.
-    pub fn new(rows: usize, columns: Vec<(Type, Column)>) -> Result<Self, &'static str> {
-        if columns.windows(2).any(|pair| pair[0].0 >= pair[1].0) {
+    pub fn new(rows: usize, columns: Vec<FileColumn>) -> Result<Self, &'static str> {
+        if columns.windows(2).any(|pair| pair[0].of >= pair[1].of) {
             return Err("types are not ascending");
         }
-        match columns.iter().all(|(_, column)| column.rows() == rows as u64) {
+        match columns.iter().all(|file| file.column.rows() == rows as u64) {
             true => Ok(Self { rows, columns }),
             false => Err("a column has another number of rows than its segment"),
         }
     }
 
     /// The columns, ascending by type.
-    pub fn columns(&self) -> &[(Type, Column)] {
+    pub fn columns(&self) -> &[FileColumn] {
         &self.columns
+    }
+
+    /// The column of a type.
+    pub fn find(&self, of: Type) -> Option<&FileColumn> {
+        self.columns.iter().find(|file| file.of == of)
     }
 
     fn read(
@@ -77,7 +94,7 @@ impl FileColumns {
         rows: usize,
     ) -> Result<TypedColumns, ColumnError> {
         let mut columns = Vec::with_capacity(self.columns.len());
-        for (of, column) in &self.columns {
+        for FileColumn { of, column, .. } in &self.columns {
             let array = read(column)?;
             check_encoded(*of, &array).map_err(|_| ColumnError::Damaged("a value does not decode to its type"))?;
             if array.null_count() < array.len() {
@@ -114,7 +131,7 @@ impl FieldValues {
         match self {
             Self::Memory(columns) => Ok(columns.value(row as usize)),
             Self::File(file) => {
-                for (of, column) in &file.columns {
+                for FileColumn { of, column, .. } in &file.columns {
                     if let Some(datum) = column.value(row.into())? {
                         return to_value(*of, datum).map(Some);
                     }
@@ -147,7 +164,7 @@ impl FieldValues {
                 let count = |column: &ArrayRef| (column.len() - column.null_count()) as u64;
                 columns.columns().iter().map(|(of, column)| (*of, count(column))).collect()
             }
-            Self::File(file) => file.columns.iter().map(|(of, column)| (*of, column.present())).collect(),
+            Self::File(file) => file.columns.iter().map(|file| (file.of, file.column.present())).collect(),
         }
     }
 }

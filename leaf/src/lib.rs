@@ -13,6 +13,8 @@
 
 pub mod column;
 
+pub mod terms;
+
 pub mod field;
 
 pub mod overlay;

@@ -156,6 +156,16 @@ impl Overlay {
         })
     }
 
+    /// Whether anything is laid over a row.
+    pub fn covers(&self, row: u32) -> bool {
+        self.runs.iter().any(|run| run.rows.binary_search(&row).is_ok())
+    }
+
+    /// Whether a run newer than one of them is laid over a row.
+    pub fn covers_behind(&self, run: usize, row: u32) -> bool {
+        self.runs[run + 1..].iter().any(|run| run.rows.binary_search(&row).is_ok())
+    }
+
     /// The values of `rows` (ascending), of which `base` has what the segment holds, with the overlay laid over them.
     pub fn lay_over(&self, base: TypedColumns, rows: &UInt32Array) -> TypedColumns {
         let (Some(first), Some(last)) = (rows.values().first(), rows.values().last()) else { return base };

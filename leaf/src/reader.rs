@@ -102,7 +102,10 @@ impl Walk {
     fn candidates(&mut self, version: &SegmentVersion) -> Result<Candidates> {
         let (rows, rest) = match (&self.selector, &mut self.located) {
             (None, _) => (version.live(), Rest::default()),
-            (Some(selector), None) => selector.candidates(version)?,
+            (Some(selector), None) => {
+                let (rows, rest, _) = selector.candidates(version, self.reader.scan.target.path)?;
+                (rows, rest)
+            }
             (Some(selector), Some(located)) => {
                 let rows = located.remove(&version.segment().id()).unwrap_or_default();
                 (UInt32Array::from(rows), selector.all())

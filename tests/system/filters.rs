@@ -1,17 +1,17 @@
 //! Oracle (b), for filters: whatever way a segment's rows are chosen, they are the same rows.
 //!
 //! Random operations go into two shards: one that is flushed, reads its files and is made again from them now and then, and one
-//! that stays in memory. Random filters are then answered three ways: on the files' encoded columns with what is laid over them,
-//! on the same files value by value (as one condition that no test of a column stands for), and in memory.
+//! that stays in memory. Random filters are then answered on the files by every access path, forced and chosen, on the same files
+//! value by value (as one condition that no test of a column stands for), and in memory.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use anyhow::{Context, Result, ensure};
 use basalt_common::batch::{Batch, BatchBuilder};
 use basalt_common::position::LogPosition;
 use basalt_common::random::SeededRandom;
-use basalt_common::scan::{ScanColumn, ScanFilter, ScanStep};
+use basalt_common::scan::{AccessPath, ScanColumn, ScanFilter, ScanStep};
 use basalt_common::schema::Schema;
 use basalt_common::value::Type;
 use basalt_harness::operations::{Operations, seed_of_round};
@@ -117,19 +117,26 @@ impl Filters {
     }
 }
 
-/// The `_id`s of the rows that pass; whether any test of an encoded column took part.
-fn passing(snapshot: &Snapshot, schema: &Schema, filter: &ScanFilter) -> Result<(BTreeSet<String>, bool)> {
+/// The `_id`s of the rows that pass, and the ways they were found: by the one that is forced, where a segment has it.
+fn passing(
+    snapshot: &Snapshot,
+    schema: &Schema,
+    filter: &ScanFilter,
+    path: Option<AccessPath>,
+) -> Result<(BTreeSet<String>, BTreeSet<AccessPath>)> {
     let selector = Selector::new(filter, schema)?;
-    let (mut ids, mut tested) = (BTreeSet::new(), false);
+    let (mut ids, mut paths) = (BTreeSet::new(), BTreeSet::new());
     for version in snapshot.segments() {
-        let (rows, rest) = selector.candidates(version)?;
-        tested |= rows.len() < version.live_rows();
+        let (rows, rest, by) = selector.candidates(version, path)?;
+        if version.segment().rows() > 0 {
+            paths.insert(by);
+        }
         let rows = selector.pass(&rest, version, schema, rows)?;
         for id in version.ids(&rows)?.iter().flatten() {
             ensure!(ids.insert(id.to_string()), "{id} passes twice");
         }
     }
-    Ok((ids, tested))
+    Ok((ids, paths))
 }
 
 /// Some `_id`s, and the predicate that names them.
@@ -159,7 +166,7 @@ fn check_located(shard: &Shard, snapshot: &Snapshot, schema: &Schema, filters: &
             found.insert(version.segment().id_of(*row)?.into_owned());
         }
     }
-    let (expected, _) = passing(snapshot, schema, &filter)?;
+    let (expected, _) = passing(snapshot, schema, &filter, None)?;
     ensure!(found == expected, "{named:?}: {found:?} by keys, {expected:?} by the filter");
     Ok(true)
 }
@@ -176,7 +183,8 @@ fn run(seed: u64, ids: u64, count: u64, policy: MergePolicy) -> Result<()> {
     let lazy = MergePolicy { segments_per_tier: 1_000, dead_share_max: 2.0, ..MergePolicy::default() };
     let (mut files, mut memory, mut schema) = (Shard::new(policy.clone()), Shard::new(lazy), Schema::default());
     let mut log: Vec<(Batch, Vec<Outcome>)> = Vec::new();
-    let (mut done, mut asked, mut tested, mut passed) = (0, 0_u64, 0_u64, 0_u64);
+    let (mut done, mut asked, mut passed) = (0, 0_u64, 0_u64);
+    let mut taken: BTreeMap<(Option<AccessPath>, AccessPath), u64> = BTreeMap::new();
     let (mut before, mut located) = (files.newest().pin(), (0, 0));
     while done < count {
         let mut builder = BatchBuilder::default();
@@ -205,22 +213,30 @@ fn run(seed: u64, ids: u64, count: u64, policy: MergePolicy) -> Result<()> {
         for _ in 0..30 {
             let predicate = filters.draw()?;
             let what = || format!("{predicate} after {done} operations");
-            let (expected, _) = passing(&in_memory, &schema, &filters.filter(Arc::clone(&predicate)))?;
-            let (found, narrowed) = passing(&in_files, &schema, &filters.filter(Arc::clone(&predicate)))?;
-            let (evaluated, _) = passing(&in_files, &schema, &filters.filter(opaque(&predicate)?))?;
+            let filter = filters.filter(Arc::clone(&predicate));
+            let (expected, _) = passing(&in_memory, &schema, &filter, None)?;
+            let (evaluated, _) = passing(&in_files, &schema, &filters.filter(opaque(&predicate)?), None)?;
             ensure!(evaluated == expected, "{}: evaluated in files and in memory differ", what());
-            ensure!(found == expected, "{}: {found:?}, expected {expected:?}", what());
+            for path in [None].into_iter().chain(AccessPath::ALL.map(Some)) {
+                let (found, by) = passing(&in_files, &schema, &filter, path)?;
+                ensure!(found == expected, "{} by {path:?}: {found:?}, expected {expected:?}", what());
+                by.into_iter().for_each(|by| *taken.entry((path, by)).or_default() += 1);
+            }
             asked += 1;
-            tested += u64::from(narrowed);
-            passed += u64::from(!found.is_empty());
+            passed += u64::from(!expected.is_empty());
             located.0 += u64::from(check_located(&files, &in_files, &schema, &mut filters, ids)?);
             located.1 += u64::from(check_located(&files, &before, &schema, &mut filters, ids)?);
         }
         before = in_files;
     }
-    println!("seed {seed}: {asked} filters, {tested} by encoded columns, {passed} let rows through; {:?}", disk.done);
+    println!("seed {seed}: {asked} filters, {passed} let rows through; {:?}; segments by path: {taken:?}", disk.done);
     println!("by keys: {} of now, {} of before", located.0, located.1);
-    ensure!(tested * 4 > asked && passed * 4 > asked && disk.done.reopens > 1, "hardly anything was tested");
+    let by = |forced, path| taken.get(&(forced, path)).copied().unwrap_or_default();
+    for path in [AccessPath::IndexFilter, AccessPath::ColumnScan] {
+        ensure!(by(Some(path), path) * 4 > asked, "{path} was hardly taken");
+    }
+    ensure!(by(None, AccessPath::IndexFilter) > 0, "the index is never chosen");
+    ensure!(passed * 4 > asked && disk.done.reopens > 1, "hardly anything was tested");
     ensure!(located.0 == asked && located.1 < asked, "keys tell of now, and not always of before: {located:?}");
     Ok(())
 }

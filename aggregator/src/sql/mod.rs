@@ -19,6 +19,8 @@ mod dialect;
 
 mod tokens;
 
+mod hint;
+
 pub mod limits;
 
 mod parse;
@@ -40,4 +42,6 @@ pub use error::{SqlError, SqlErrorKind};
 pub use names::{TableReference, locate, nearest, references};
 pub use naming::name_paths;
 pub use parameters::{Parameter, Parameters, fill};
-pub use parse::{parse, take_explain_format};
+#[cfg(test)]
+use parse::parse;
+pub use parse::{parse_with_hint, take_explain_format};

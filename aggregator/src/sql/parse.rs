@@ -5,6 +5,7 @@
 //! INSERT is not run here. `EXPLAIN` is read here too, since the parser answers any mistake in the query explained by
 //! taking its first word for a table.
 
+use basalt_common::scan::AccessPath;
 use datafusion::sql::sqlparser::ast::{AnalyzeFormat, AnalyzeFormatKind, DescribeAlias, Statement};
 use datafusion::sql::sqlparser::keywords::Keyword;
 use datafusion::sql::sqlparser::parser::{Parser, ParserError};
@@ -14,6 +15,7 @@ use super::check;
 use super::dialect::BasaltDialect;
 use super::error::{A_QUERY, SqlError, SqlErrorKind, THE_END, end_of};
 use super::fallback;
+use super::hint;
 use super::limits::{self, RECURSION_MAX};
 use super::tokens;
 
@@ -26,12 +28,13 @@ const OTHER_STATEMENTS: &str = "ABORT ALTER ANALYZE ASSERT ATTACH BEGIN CACHE CA
     RELEASE RENAME REPLACE RESET RETURN REVOKE ROLLBACK SAVEPOINT SET START TRUNCATE UNCACHE UNLISTEN UNLOAD UPDATE USE \
     VACUUM";
 
-/// Reads a text that holds one query; comments and a semicolon at the end may follow.
+/// Reads a text that holds one query; comments and a semicolon at the end may follow. Beside it, the way that a hint forces.
 ///
 /// # Errors
 /// The text is not SQL, not one query, or larger than [`limits`] allow; with the position where that shows.
-pub fn parse(sql: &str) -> Result<Statement, SqlError> {
+pub fn parse_with_hint(sql: &str) -> Result<(Statement, Option<AccessPath>), SqlError> {
     let tokens = one_statement(tokens::read(sql)?, sql)?;
+    let (tokens, path) = hint::take(tokens)?;
     check_first_words(&tokens)?;
     limits::check(&tokens)?;
     let dialect = BasaltDialect::default();
@@ -42,7 +45,12 @@ pub fn parse(sql: &str) -> Result<Statement, SqlError> {
         None => fallback::hidden(SqlError::from_parser(error, sql), sql),
     })?;
     check::check(&statement, sql)?;
-    Ok(statement)
+    Ok((statement, path))
+}
+
+#[cfg(test)]
+pub(super) fn parse(sql: &str) -> Result<Statement, SqlError> {
+    parse_with_hint(sql).map(|(statement, _)| statement)
 }
 
 /// Takes the format out of `EXPLAIN FORMAT …`, for which DataFusion's planner has no reading.

@@ -16,7 +16,7 @@ use datafusion_proto::protobuf;
 use prost::Message;
 use url::Url;
 
-use super::{ScanColumn, ScanFilter, ScanStep, ScanTarget, ShardPlace, ShardScanExec};
+use super::{AccessPath, ScanColumn, ScanFilter, ScanStep, ScanTarget, ScanTop, ShardPlace, ShardScanExec};
 use crate::calls::QueryId;
 use crate::fence::Fence;
 use crate::id::{CollectionId, FieldId};
@@ -48,6 +48,22 @@ struct ScanMessage {
     fence: Option<String>,
     #[prost(message, optional, tag = "10")]
     filter: Option<FilterMessage>,
+    #[prost(message, optional, tag = "11")]
+    top: Option<TopMessage>,
+    #[prost(string, optional, tag = "12")]
+    path: Option<String>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+struct TopMessage {
+    #[prost(uint64, tag = "1")]
+    column: u64,
+    #[prost(bool, tag = "2")]
+    descending: bool,
+    #[prost(bool, tag = "3")]
+    nulls_first: bool,
+    #[prost(uint64, tag = "4")]
+    rows: u64,
 }
 
 #[derive(Clone, PartialEq, Message)]
@@ -134,7 +150,24 @@ fn encode(scan: &ShardScanExec, converter: &dyn PhysicalProtoConverterExtension)
         collection_id: scan.target().collection.0,
         fence: scan.target().fence.as_ref().map(Fence::to_text),
         filter: scan.filter().map(filter).transpose()?,
+        top: scan.top().map(encode_top),
+        path: scan.target().path.map(|path| path.name().into()),
     })
+}
+
+fn encode_top(top: ScanTop) -> TopMessage {
+    let ScanTop { column, descending, nulls_first, rows } = top;
+    TopMessage { column: column as u64, descending, nulls_first, rows: rows as u64 }
+}
+
+fn decode_top(message: TopMessage, schema: &Schema) -> Result<ScanTop> {
+    let TopMessage { column, descending, nulls_first, rows } = message;
+    match column as usize {
+        column if column < schema.fields().len() => {
+            Ok(ScanTop { column, descending, nulls_first, rows: rows as usize })
+        }
+        _ => internal_err!("a scan came with an order by column {column}, which it does not have"),
+    }
 }
 
 fn decode_filter(
@@ -173,18 +206,24 @@ fn decode(
     let (Ok(query), true) = (message.query.try_into(), columns.len() == schema.fields().len()) else {
         return internal_err!("a scan of {} came without its query or its columns", message.collection);
     };
+    let top = message.top.map(|top| decode_top(top, &schema)).transpose()?;
+    let path = message.path.map(|name| match AccessPath::from_name(&name) {
+        Some(path) => Ok(path),
+        None => internal_err!("a scan came with the unknown access path {name}"),
+    });
     let fence = message.fence.map(|text| Fence::from_text(&text)).transpose();
     let target = ScanTarget {
         query: QueryId(u128::from_le_bytes(query)),
         collection: CollectionId(message.collection_id),
         name: message.collection.into(),
         fence: fence.map_err(|error| DataFusionError::External(Box::new(error)))?,
+        path: path.transpose()?,
     };
     let all = ShardScanExec::new(Arc::new(target), Arc::new(schema), columns.into(), Arc::from([]));
     let partitions = (message.partitions as usize).max(1);
     let filter = message.filter.map(|filter| decode_filter(filter, context, converter)).transpose()?;
     let limit = message.limit.map(|limit| limit as usize);
-    Ok(all.over(places.into(), partitions).with_filter(filter.map(Arc::new)).with_limit(limit))
+    Ok(all.over(places.into(), partitions).with_filter(filter.map(Arc::new)).with_limit(limit).with_top(top))
 }
 
 impl PhysicalExtensionCodec for ScanCodec {

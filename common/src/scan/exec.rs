@@ -26,7 +26,7 @@ use url::Url;
 
 use super::column::resolve;
 use super::remote::{encode, open_remote};
-use super::{ScanColumn, ScanContext, ScanFilter, ScanStep, ScanTarget, ShardPlace, ShardScan};
+use super::{ScanColumn, ScanContext, ScanFilter, ScanStep, ScanTarget, ScanTop, ShardPlace, ShardScan};
 
 /// How a collection's rows are laid over its shards: by the hash of one column.
 ///
@@ -56,6 +56,7 @@ pub struct ShardScanExec {
     tasks: Arc<[Url]>,
     filter: Option<Arc<ScanFilter>>,
     limit: Option<usize>,
+    top: Option<ScanTop>,
     rows: Option<usize>,
     properties: Arc<PlanProperties>,
     metrics: ExecutionPlanMetricsSet,
@@ -83,6 +84,7 @@ impl ShardScanExec {
             tasks: Arc::from([]),
             filter: None,
             limit: None,
+            top: None,
             rows: None,
             properties,
             metrics: ExecutionPlanMetricsSet::new(),
@@ -92,6 +94,12 @@ impl ShardScanExec {
     /// Stops each partition after `limit` rows.
     pub fn with_limit(mut self, limit: Option<usize>) -> Self {
         self.limit = limit;
+        self
+    }
+
+    /// Lets each shard leave out rows behind the first by a column of the output.
+    pub fn with_top(mut self, top: Option<ScanTop>) -> Self {
+        self.top = top;
         self
     }
 
@@ -154,6 +162,11 @@ impl ShardScanExec {
         self.limit
     }
 
+    /// The first rows by a column, if they are all that is wanted.
+    pub fn top(&self) -> Option<ScanTop> {
+        self.top
+    }
+
     /// The same scan over other shards, with a fixed number of partitions.
     pub fn over(&self, places: Arc<[ShardPlace]>, partitions: usize) -> Self {
         let properties = properties(&self.schema, partitions);
@@ -188,6 +201,7 @@ impl ShardScanExec {
             columns: Arc::clone(&self.columns),
             filter: self.filter.clone(),
             limit: self.limit,
+            top: self.top,
         }
     }
 
@@ -250,6 +264,12 @@ impl DisplayAs for ShardScanExec {
         if let Some(limit) = self.limit {
             write!(f, " limit={limit}")?;
         }
+        if let Some(top) = self.top {
+            write!(f, " top=[{top}]")?;
+        }
+        if let Some(path) = self.target.path {
+            write!(f, " path={path}")?;
+        }
         Ok(())
     }
 }
@@ -284,8 +304,8 @@ impl ExecutionPlan for ShardScanExec {
         pushed: ChildPushdownResult,
         _config: &ConfigOptions,
     ) -> Result<FilterPushdownPropagation<Arc<dyn ExecutionPlan>>> {
-        // Behind a limit a filter would let other rows through.
-        if phase != FilterPushdownPhase::Pre || self.limit.is_some() {
+        // Behind a limit, or among the first rows only, a filter would let other rows through.
+        if phase != FilterPushdownPhase::Pre || self.limit.is_some() || self.top.is_some() {
             return Ok(FilterPushdownPropagation::all_unsupported(pushed));
         }
         let mut filter: Option<ScanFilter> = self.filter.as_deref().cloned();
@@ -313,6 +333,10 @@ impl ExecutionPlan for ShardScanExec {
 
     /// Takes in a projection that only names columns and fields of structs: what is read then is those fields alone.
     fn try_swapping_with_projection(&self, projection: &ProjectionExec) -> Result<Option<Arc<dyn ExecutionPlan>>> {
+        // The column of the first rows is known by its index in the output.
+        if self.top.is_some() {
+            return Ok(None);
+        }
         let (mut columns, mut fields) = (Vec::new(), Vec::new());
         for (part, output) in projection.expr().iter().zip(projection.schema().fields()) {
             let Some((column, field)) = resolve(&part.expr, &self.schema, &self.columns) else { return Ok(None) };

@@ -9,6 +9,7 @@ mod codec;
 mod column;
 mod exec;
 mod filter;
+mod path;
 mod remote;
 
 use std::fmt;
@@ -23,6 +24,7 @@ pub use codec::ScanCodec;
 pub use column::{ScanColumn, ScanStep};
 pub use exec::{ShardLayout, ShardScanExec};
 pub use filter::ScanFilter;
+pub use path::{AccessPath, ScanTop};
 pub use remote::RemotePlanExec;
 
 use crate::calls::QueryId;
@@ -42,6 +44,8 @@ pub struct ScanTarget {
     pub name: Arc<str>,
     /// What snapshots must have passed.
     pub fence: Option<Fence>,
+    /// How rows are to be found, if the query says so.
+    pub path: Option<AccessPath>,
 }
 
 /// One shard of the scanned collection and the node that serves it.
@@ -75,6 +79,8 @@ pub struct ShardScan {
     pub filter: Option<Arc<ScanFilter>>,
     /// Stop after this many rows.
     pub limit: Option<usize>,
+    /// The first rows by a column are all that is wanted.
+    pub top: Option<ScanTop>,
 }
 
 impl ShardScan {

@@ -46,7 +46,7 @@ fn scaled(value: f64, power: f64) -> Option<i64> {
 }
 
 /// An integer that is ordered as [`f64::total_cmp`] orders the floats.
-pub(super) fn order(value: f64) -> i64 {
+pub fn order(value: f64) -> i64 {
     flip(value.to_bits() as i64)
 }
 

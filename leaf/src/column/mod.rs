@@ -40,6 +40,7 @@ mod take;
 mod tests;
 
 use std::borrow::Cow;
+use std::cmp::Ordering;
 
 use datafusion::arrow::datatypes::{DataType, TimeUnit};
 use thiserror::Error;
@@ -48,6 +49,7 @@ use basalt_common::binary::BinaryError;
 
 pub use directory::Statistics;
 pub use encode::{BLOCK_BITS, encode, encode_in_blocks};
+pub use floats::order as order_of_float;
 pub use read::Column;
 pub use select::Predicate;
 
@@ -105,6 +107,20 @@ pub enum Datum<'b> {
     String(Cow<'b, str>),
     /// Of a Binary column.
     Binary(Cow<'b, [u8]>),
+}
+
+impl Datum<'_> {
+    /// How it is ordered beside another of its type; none beside one of another type.
+    pub fn order(&self, other: &Datum<'_>) -> Option<Ordering> {
+        Some(match (self, other) {
+            (Self::Bool(own), Datum::Bool(other)) => own.cmp(other),
+            (Self::Int(own), Datum::Int(other)) => own.cmp(other),
+            (Self::Float(own), Datum::Float(other)) => own.total_cmp(other),
+            (Self::String(own), Datum::String(other)) => own.as_bytes().cmp(other.as_bytes()),
+            (Self::Binary(own), Datum::Binary(other)) => own.cmp(other),
+            _ => return None,
+        })
+    }
 }
 
 /// The Arrow types in which values are kept.

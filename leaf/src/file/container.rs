@@ -58,6 +58,8 @@ pub enum Part {
     Columns = 2,
     /// The versions of a segment's upserts.
     Versions = 4,
+    /// The rows of a segment's columns in the order of their values.
+    Terms = 5,
     /// What was laid over segments.
     Laid = 16,
     /// Requests that came with a key.
@@ -71,10 +73,11 @@ pub enum Part {
 }
 
 impl Part {
-    const ALL: [Self; 8] = [
+    const ALL: [Self; 9] = [
         Self::Keys,
         Self::Columns,
         Self::Versions,
+        Self::Terms,
         Self::Laid,
         Self::Requests,
         Self::Sources,
@@ -88,6 +91,7 @@ impl Part {
             Self::Keys => "keys",
             Self::Columns => "columns",
             Self::Versions => "versions",
+            Self::Terms => "terms",
             Self::Laid => "laid",
             Self::Requests => "requests",
             Self::Sources => "sources",

@@ -1,4 +1,4 @@
-//! A segment as an object: *keys*, *columns*, and *versions* in a collection that has them.
+//! A segment as an object: *keys*, *columns*, their *terms*, and *versions* in a collection that has them.
 //!
 //! ```text
 //! keys      = segment:u64 rows:u64 zeros column                   codec 2; the _ids. Columns begin at multiples of 64 bytes
@@ -6,6 +6,8 @@
 //! directory = count (field count (type:u8 plain offset length)…)…  ascending by field, then type; plain: bytes as an array
 //!                                                                 in memory; the offset counts from the part's start
 //! versions  = column                                              codec 1; ints, none where a patch made the row
+//! terms     = terms… directory length:u32                         codec 1; as in terms/mod.rs; the directory's length
+//! directory = count (field type:u8 offset length)…                 ascending by field, then type; columns without are left out
 //! column    = as in column/encode.rs                              of as many rows as keys
 //! ```
 //!
@@ -25,12 +27,14 @@ use datafusion::arrow::datatypes::{DataType, Int64Type};
 use super::container::{ALIGNMENT, Container, ContainerBuilder, Kind, Part, Sealed};
 use super::{FileError, PartReader};
 use crate::column::{self, Column, ColumnError};
-use crate::field::{FieldValues, FileColumns, Ids, RowSet, all_rows};
+use crate::field::{FieldValues, FileColumn, FileColumns, Ids, RowSet, all_rows};
 use crate::segment::{Segment, SegmentBytes, SegmentDamage, SegmentId};
+use crate::terms::{self, Terms};
 
 const KEYS_CODEC: u8 = 2;
 const COLUMNS_CODEC: u8 = 2;
 const VERSIONS_CODEC: u8 = 1;
+const TERMS_CODEC: u8 = 1;
 
 /// The codec of keys and columns that were written before.
 const CODEC_BEFORE: u8 = 1;
@@ -56,7 +60,9 @@ pub fn encode(segment: &Segment) -> Result<Sealed, SegmentDamage> {
         out.extend_from_slice(&(segment.rows() as u64).to_le_bytes());
         put_column(out, &ids);
     });
-    object.part(Part::Columns, COLUMNS_CODEC, |out| put_columns(out, &fields));
+    let mut terms = TermsBuilder::default();
+    object.part(Part::Columns, COLUMNS_CODEC, |out| put_columns(out, &fields, &mut terms));
+    object.part(Part::Terms, TERMS_CODEC, |out| terms.put(out));
     if let Some(versions) = segment.versions() {
         object.part(Part::Versions, VERSIONS_CODEC, |out| {
             put_column(out, versions);
@@ -73,7 +79,52 @@ fn put_column(out: &mut Vec<u8>, array: &dyn Array) -> usize {
     start
 }
 
-fn put_columns(out: &mut Vec<u8>, fields: &[(FieldId, TypedColumns)]) {
+/// The terms of columns, one behind the other.
+#[derive(Default)]
+struct TermsBuilder {
+    bytes: Vec<u8>,
+    directory: Vec<u8>,
+    columns: u64,
+}
+
+impl TermsBuilder {
+    /// Appends those of a column that was just written.
+    fn add(&mut self, field: FieldId, of: Type, array: &dyn Array, written: &[u8]) {
+        if !has_terms(of) {
+            return;
+        }
+        let column = Column::open(Bytes::copy_from_slice(written), array.data_type(), array.len() as u64);
+        let start = self.bytes.len();
+        let encoded = column.and_then(|column| terms::encode(array, &column, &mut self.bytes));
+        encoded.expect("the column was written from this array");
+        put_varint(&mut self.directory, field.0.into());
+        self.directory.push(of.code());
+        put_varint(&mut self.directory, start as u64);
+        put_varint(&mut self.directory, (self.bytes.len() - start) as u64);
+        self.columns += 1;
+    }
+
+    fn put(self, out: &mut Vec<u8>) {
+        out.extend(self.bytes);
+        let start = out.len();
+        put_varint(out, self.columns);
+        out.extend(self.directory);
+        put_length(out, start);
+    }
+}
+
+/// Whether columns of a type have terms: those of scalars in an order of their own. Of two values, a scan of bits is as fast.
+fn has_terms(of: Type) -> bool {
+    matches!(of, Type::Int | Type::Float | Type::String | Type::Timestamp | Type::Date | Type::Time)
+}
+
+/// Appends how many bytes lie behind `start`.
+fn put_length(out: &mut Vec<u8>, start: usize) {
+    let length = u32::try_from(out.len() - start).expect("a segment has fewer fields than 2^26");
+    out.extend_from_slice(&length.to_le_bytes());
+}
+
+fn put_columns(out: &mut Vec<u8>, fields: &[(FieldId, TypedColumns)], terms: &mut TermsBuilder) {
     let part = out.len();
     let mut directory = Vec::new();
     put_varint(&mut directory, fields.len() as u64);
@@ -82,15 +133,16 @@ fn put_columns(out: &mut Vec<u8>, fields: &[(FieldId, TypedColumns)]) {
         put_varint(&mut directory, values.columns().len() as u64);
         for (of, array) in values.columns() {
             let start = put_column(out, array);
+            terms.add(*field, *of, array, &out[start..]);
             directory.push(of.code());
             put_varint(&mut directory, array.to_data().get_slice_memory_size().unwrap_or_default() as u64);
             put_varint(&mut directory, (start - part) as u64);
             put_varint(&mut directory, (out.len() - start) as u64);
         }
     }
-    let length = u32::try_from(directory.len()).expect("a segment has fewer fields than 2^26");
+    let start = out.len();
     out.append(&mut directory);
-    out.extend_from_slice(&length.to_le_bytes());
+    put_length(out, start);
 }
 
 /// Opens a segment in its checked object, which lies in `bytes`: its columns are read there.
@@ -111,7 +163,11 @@ pub fn decode(object: &Container<'_>, bytes: &Bytes) -> Result<Segment, FileErro
             let part = object.part(Part::Columns, CODEC_BEFORE)?;
             part.read(|reader| read_fields_before(reader, rows))?
         }
-        _ => open_fields(&object.part(Part::Columns, COLUMNS_CODEC)?, bytes, rows)?,
+        _ => {
+            let terms = object.find(Part::Terms, TERMS_CODEC)?;
+            let terms = terms.map(|part| OpenTerms::read(part, bytes)).transpose()?.unwrap_or_default();
+            open_fields(&object.part(Part::Columns, COLUMNS_CODEC)?, bytes, rows, terms)?
+        }
     };
     let versions = object.find(Part::Versions, VERSIONS_CODEC)?;
     let versions = versions.map(|part| open_versions(&part, bytes, rows)).transpose()?;
@@ -151,11 +207,44 @@ fn open_keys(part: &PartReader<'_>, bytes: &Bytes) -> Result<(SegmentId, Ids), F
 
 type Fields = (BTreeMap<FieldId, FieldValues>, usize);
 
-fn open_fields(part: &PartReader<'_>, bytes: &Bytes, rows: usize) -> Result<Fields, FileError> {
+/// Where the directory at a part's end begins, and its bytes.
+fn directory<'b>(part: &PartReader<'b>) -> Result<(usize, Reader<'b>), FileError> {
     let short = || part.error(BinaryError { offset: part.bytes.len(), reason: "it ends too early" });
     let (held, length) = part.bytes.split_last_chunk::<LENGTH_BYTES>().ok_or_else(short)?;
     let start = held.len().checked_sub(u32::from_le_bytes(*length) as usize).ok_or_else(short)?;
-    let mut reader = Reader::new(&held[start..]);
+    Ok((start, Reader::new(&held[start..])))
+}
+
+/// The terms of a segment's columns, until these are opened.
+#[derive(Default)]
+struct OpenTerms(BTreeMap<(FieldId, Type), Bytes>);
+
+impl OpenTerms {
+    fn read(part: PartReader<'_>, bytes: &Bytes) -> Result<Self, FileError> {
+        let (start, mut reader) = directory(&part)?;
+        let error = |BinaryError { offset, reason }| part.error(BinaryError { offset: start + offset, reason });
+        let mut all = BTreeMap::new();
+        for _ in 0..reader.count().map_err(error)? {
+            let field = FieldId(reader.small().map_err(error)?);
+            let of = Type::from_code(reader.byte().map_err(error)?);
+            let of = of.ok_or_else(|| error(reader.error("terms are of an unknown type")))?;
+            let (at, length): (usize, usize) = (reader.small().map_err(error)?, reader.small().map_err(error)?);
+            let held = at.checked_add(length).filter(|end| *end <= start).map(|end| &part.bytes[at..end]);
+            let held = held.ok_or_else(|| error(reader.error("terms do not lie in it")))?;
+            all.insert((field, of), bytes.slice_ref(held));
+        }
+        reader.end().map_err(error)?;
+        Ok(Self(all))
+    }
+
+    /// The terms of a column, if it has them.
+    fn take(&mut self, field: FieldId, of: Type, column: &Column) -> Result<Option<Terms>, ColumnError> {
+        self.0.remove(&(field, of)).map(|bytes| Terms::open(bytes, column)).transpose()
+    }
+}
+
+fn open_fields(part: &PartReader<'_>, bytes: &Bytes, rows: usize, mut terms: OpenTerms) -> Result<Fields, FileError> {
+    let (start, mut reader) = directory(part)?;
     let error = |BinaryError { offset, reason }| part.error(BinaryError { offset: start + offset, reason });
     let (mut fields, mut column_max) = (BTreeMap::new(), 0);
     for _ in 0..reader.count().map_err(error)? {
@@ -169,7 +258,9 @@ fn open_fields(part: &PartReader<'_>, bytes: &Bytes, rows: usize) -> Result<Fiel
             let of = of.ok_or_else(|| error(reader.error("a column is of an unknown type")))?;
             column_max = column_max.max(reader.small().map_err(error)?);
             let place = (reader.small().map_err(error)?, reader.small().map_err(error)?);
-            columns.push((of, open_column(part, bytes, place, &storage_type(of), rows)?));
+            let column = open_column(part, bytes, place, &storage_type(of), rows)?;
+            let terms = terms.take(field, of, &column).map_err(|cause| wrong(part, place.0, &cause))?;
+            columns.push(FileColumn { of, column, terms });
         }
         let columns = FileColumns::new(rows, columns).map_err(|reason| error(reader.error(reason)))?;
         fields.insert(field, FieldValues::File(columns));

@@ -59,7 +59,8 @@ impl Table {
 
     /// What scans of it name.
     pub fn target(&self) -> ScanTarget {
-        ScanTarget { query: QueryId(0), collection: CollectionId(1), name: self.name.as_str().into(), fence: None }
+        let name = self.name.as_str().into();
+        ScanTarget { query: QueryId(0), collection: CollectionId(1), name, fence: None, path: None }
     }
 
     fn key_of(&self, row: usize) -> Option<i64> {

@@ -1,5 +1,7 @@
 //! What is refused, where, and what the error says.
 
+use basalt_common::scan::AccessPath;
+
 use super::check;
 
 #[test]
@@ -40,6 +42,24 @@ fn syntax_errors_say_where() {
         ("select * ilike 'a%' from t", "1:10 Syntax: expected the end of the query, found ilike"),
         ("select cast(1 as int", "1:21 Syntax: expected ), found the end of the text"),
         ("select ]", "1:8 Syntax: expected an expression, found ]"),
+    ]);
+}
+
+#[test]
+fn hints_say_the_path_or_are_refused() {
+    let path = |sql: &str| super::super::parse_with_hint(sql).map(|(_, path)| path).unwrap();
+    assert_eq!(path("select * from t hint(access_path=row_scan) where a = 1"), Some(AccessPath::RowScan));
+    assert_eq!(path("select * from t as x HINT ( Access_Path = Index_Filter )"), Some(AccessPath::IndexFilter));
+    assert_eq!(path("select hint from t where (hint) = 1"), None);
+    let known = "[HINT(access_path=index_filter | column_scan | row_scan)]";
+    check(&[
+        ("select * from t hint(x=1)", &format!("1:17 Syntax: there is no such hint {known}")),
+        ("select * from t hint(access_path=x)", &format!("1:17 Syntax: there is no such hint {known}")),
+        ("select * from t hint(", &format!("1:17 Syntax: there is no such hint {known}")),
+        (
+            "select * from t hint(access_path=row_scan), u hint(access_path=column_scan)",
+            "1:47 Unsupported: hints of one query differ [a hint holds for the whole query: write it once]",
+        ),
     ]);
 }
 

@@ -1,0 +1,47 @@
+//! Rows of a segment as bits.
+//!
+//! In: a segment's version, changes. Out: rows, ascending.
+
+use datafusion::arrow::array::UInt32Array;
+
+use crate::segment::SegmentVersion;
+
+/// Rows of a segment, a bit each.
+#[derive(Clone)]
+pub(super) struct Bits(pub(super) Vec<u64>);
+
+impl Bits {
+    /// The rows that live.
+    pub(super) fn live(version: &SegmentVersion) -> Self {
+        let rows = version.segment().rows();
+        let mut words = vec![u64::MAX; rows.div_ceil(64)];
+        if let (Some(last), tail @ 1..) = (words.last_mut(), rows % 64) {
+            *last = (1 << tail) - 1;
+        }
+        for dead in version.tombstones() {
+            dead.iter().for_each(|row| words[row as usize / 64] &= !(1 << (row % 64)));
+        }
+        Self(words)
+    }
+
+    pub(super) fn has(&self, row: u32) -> bool {
+        self.0[row as usize / 64] >> (row % 64) & 1 == 1
+    }
+
+    pub(super) fn set(&mut self, row: u32, there: bool) {
+        let (word, bit) = (&mut self.0[row as usize / 64], 1 << (row % 64));
+        if there { *word |= bit } else { *word &= !bit }
+    }
+
+    pub(super) fn rows(&self) -> UInt32Array {
+        let mut rows = Vec::with_capacity(self.0.iter().map(|word| word.count_ones() as usize).sum());
+        for (word, first) in self.0.iter().zip((0_u32..).step_by(64)) {
+            let mut word = *word;
+            while word != 0 {
+                rows.push(first + word.trailing_zeros());
+                word &= word - 1;
+            }
+        }
+        rows.into()
+    }
+}

@@ -1,0 +1,73 @@
+//! The rows that a segment's terms say a condition holds for.
+//!
+//! In: a test, a segment's version. Out: how many rows that are at most, before any is read; then the rows. What patches laid over
+//! the field is looked at by itself: rows of the terms = (rows of the column's terms, without those that anything is laid over) ∪
+//! (rows whose newest laid value passes).
+
+use std::ops::Range;
+
+use datafusion::arrow::array::UInt32Array;
+use datafusion::common::Result;
+
+use super::test::{Place, Test};
+use super::{Condition, damage};
+use crate::column::Predicate;
+use crate::overlay::Overlay;
+use crate::segment::SegmentVersion;
+use crate::terms::Terms;
+
+/// A set of more values than one for so many rows is not looked up value by value.
+const ROWS_PER_VALUE: usize = 1_000;
+
+/// The rows that terms name for a condition.
+pub(super) struct Found<'v> {
+    /// The number of the condition in its filter.
+    pub(super) condition: usize,
+    /// So many rows are looked at: those named, and those that something is laid over.
+    pub(super) rows: usize,
+    terms: Option<(&'v Terms, Vec<Range<u32>>)>,
+    overlay: Option<&'v Overlay>,
+}
+
+impl<'v> Found<'v> {
+    /// What the terms say of a test; nothing where the segment has no terms for it.
+    pub(super) fn of(condition: usize, test: &Test, version: &'v SegmentVersion) -> Result<Option<Self>> {
+        let Place::Field(field) = test.place else { return Ok(None) };
+        let Some(column) = test.column(version) else { return Ok(None) };
+        let terms = match column.map(|column| (column, column.terms)) {
+            None => None,
+            Some((_, None)) => return Ok(None),
+            Some((column, Some(terms))) => {
+                if matches!(&test.predicate, Predicate::In(set) if set.len() > terms.ranks() as usize / ROWS_PER_VALUE + 1)
+                {
+                    return Ok(None);
+                }
+                let found = terms.find(column.column, &test.predicate);
+                Some((terms, found.map_err(|cause| damage(version, test.place, cause))?))
+            }
+        };
+        let overlay = version.overlays().get(&field).map(AsRef::as_ref);
+        let laid = overlay.into_iter().flat_map(Overlay::runs).map(|run| run.rows().len()).sum::<usize>();
+        let named = terms.iter().flat_map(|(_, ranks)| ranks).map(ExactSizeIterator::len).sum::<usize>();
+        Ok(Some(Self { condition, rows: named + laid, terms, overlay }))
+    }
+
+    /// The living rows of which the condition is true, ascending.
+    pub(super) fn rows(&self, condition: &Condition, test: &Test, version: &SegmentVersion) -> Result<UInt32Array> {
+        let mut rows = Vec::with_capacity(self.rows);
+        for (terms, ranks) in self.terms.iter().flat_map(|(terms, all)| all.iter().map(move |ranks| (terms, ranks))) {
+            terms.append(ranks.clone(), &mut rows).map_err(|cause| damage(version, test.place, cause))?;
+        }
+        if let Some(overlay) = self.overlay {
+            rows.retain(|row| !overlay.covers(*row));
+            for (index, run) in overlay.runs().iter().enumerate() {
+                let passed = condition.of_run(test, run)?;
+                let passed = run.rows().iter().zip(passed.values()).filter(|(_, passed)| *passed).map(|(row, _)| *row);
+                rows.extend(passed.filter(|row| !overlay.covers_behind(index, *row)));
+            }
+        }
+        rows.retain(|row| version.is_live(*row));
+        rows.sort_unstable();
+        Ok(rows.into())
+    }
+}

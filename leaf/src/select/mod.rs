@@ -1,0 +1,243 @@
+//! Which rows of a segment a scan's filter lets through.
+//!
+//! In: a filter, a segment's version. Out: rows. A condition on one field that compares it with constants is tested on the
+//! encoded column of a file segment, where blocks whose statistics say enough are not looked at; what patches laid over the field
+//! is evaluated by itself. Only for rows that pass all those are the columns of other conditions read, and only for rows that
+//! pass everything what the scan gives. Where the terms of a condition name few rows, these are all that is looked at.
+//!
+//! ```text
+//! filter  a >= 5 AND lower(b) = 'x'     column a, encoded   3 7 8 2 9      bits  0 1 1 0 1
+//!                                       laid over row 3     6              bits  0 1 1 1 1
+//!                                       tombstone row 1                    bits  0 0 1 1 1   then b of rows 2, 3, 4
+//! ```
+
+mod bits;
+mod by_terms;
+mod test;
+
+use std::collections::BTreeSet;
+use std::ops::Bound;
+use std::sync::Arc;
+
+use basalt_common::scan::{AccessPath, ScanColumn, ScanFilter};
+use basalt_common::schema::Schema;
+use datafusion::arrow::array::{Array, ArrayRef, AsArray, BooleanArray, RecordBatch, RecordBatchOptions, UInt32Array};
+use datafusion::arrow::compute::{filter, prep_null_mask_filter};
+use datafusion::arrow::datatypes::SchemaRef;
+use datafusion::common::tree_node::{Transformed, TreeNode};
+use datafusion::common::{DataFusionError, Result, exec_err};
+use datafusion::physical_expr::expressions::Column as ColumnExpr;
+use datafusion::physical_expr::utils::collect_columns;
+use datafusion::physical_expr::{PhysicalExpr, split_conjunction};
+
+use crate::arrow::{Rows, typed};
+use crate::column::{Column, ColumnError, Datum, Predicate};
+use crate::overlay::Run;
+use crate::segment::{SegmentDamage, SegmentVersion};
+use bits::Bits;
+use by_terms::Found;
+use test::{Place, Test};
+
+/// Terms are followed where they name less than one of so many rows: reading a row of the rest by itself costs as much as testing
+/// so many in a column.
+const INDEX_SHARE: usize = 64;
+
+/// A filter, taken apart.
+#[derive(Debug)]
+pub struct Selector {
+    conditions: Vec<Condition>,
+}
+
+/// The conditions of a filter that no test of an encoded column of the segment stands for, by their numbers.
+#[derive(Debug, Default)]
+pub struct Rest(Vec<usize>);
+
+/// One of the predicates that must all be true.
+#[derive(Debug)]
+struct Condition {
+    /// What it reads.
+    schema: SchemaRef,
+    /// Where each column of the schema comes from.
+    columns: Vec<ScanColumn>,
+    /// The predicate over these columns.
+    expression: Arc<dyn PhysicalExpr>,
+    /// The same as a test of one encoded column.
+    test: Option<Test>,
+}
+
+impl Selector {
+    /// Takes a filter apart.
+    ///
+    /// # Errors
+    /// The filter has other columns than it says.
+    pub fn new(filter: &ScanFilter, schema: &Schema) -> Result<Self> {
+        let condition = |expression: &Arc<dyn PhysicalExpr>| {
+            let test = Test::of(expression, filter, schema);
+            let read: BTreeSet<usize> = collect_columns(expression).iter().map(ColumnExpr::index).collect();
+            let read: Vec<usize> = read.into_iter().collect();
+            let columns = read.iter().map(|index| filter.columns[*index].clone()).collect();
+            let own = |part: Arc<dyn PhysicalExpr>| {
+                let Some(column) = part.downcast_ref::<ColumnExpr>() else { return Ok(Transformed::no(part)) };
+                let index = read.binary_search(&column.index()).expect("its columns were collected");
+                Ok(Transformed::yes(Arc::new(ColumnExpr::new(column.name(), index)) as Arc<dyn PhysicalExpr>))
+            };
+            let expression = Arc::clone(expression).transform_down(own)?.data;
+            Ok(Condition { schema: Arc::new(filter.schema.project(&read)?), columns, expression, test })
+        };
+        let conditions = split_conjunction(&filter.predicate).into_iter().map(condition).collect::<Result<_>>()?;
+        Ok(Self { conditions })
+    }
+
+    /// The `_id`s of which every row that passes has one, if the filter says that.
+    pub fn ids(&self) -> Option<Vec<String>> {
+        let text = |datum: &Datum<'static>| match datum {
+            Datum::String(text) => Some(text.to_string()),
+            _ => None,
+        };
+        self.conditions.iter().filter_map(|condition| condition.test.as_ref()).find_map(|test| match &test.predicate {
+            _ if test.place != Place::Id => None,
+            Predicate::Within(Bound::Included(least), Bound::Included(most)) if least == most => {
+                Some(vec![text(least)?])
+            }
+            Predicate::In(each) => each.iter().map(text).collect(),
+            _ => None,
+        })
+    }
+
+    /// All conditions, for rows of which nothing was tested.
+    pub fn all(&self) -> Rest {
+        Rest((0..self.conditions.len()).collect())
+    }
+
+    /// The living rows that may pass, what they have not been tested for, and how they were found: by `path`, if one is given and
+    /// the segment has it.
+    ///
+    /// # Errors
+    /// The segment is damaged, or a condition fails.
+    pub fn candidates(
+        &self,
+        version: &SegmentVersion,
+        path: Option<AccessPath>,
+    ) -> Result<(UInt32Array, Rest, AccessPath)> {
+        if path == Some(AccessPath::RowScan) {
+            return Ok((version.live(), self.all(), AccessPath::RowScan));
+        }
+        if path != Some(AccessPath::ColumnScan)
+            && let Some(found) = self.fewest(version)?
+            && (path.is_some() || found.rows <= version.segment().rows() / INDEX_SHARE)
+        {
+            let condition = &self.conditions[found.condition];
+            let test = condition.test.as_ref().expect("terms are found for tests");
+            let rest = (0..self.conditions.len()).filter(|other| *other != found.condition).collect();
+            return Ok((found.rows(condition, test, version)?, Rest(rest), AccessPath::IndexFilter));
+        }
+        let mut bits = Bits::live(version);
+        let mut rest = Vec::new();
+        for (index, condition) in self.conditions.iter().enumerate() {
+            match condition.test.as_ref().and_then(|test| Some((test, test.column(version)?))) {
+                Some((test, column)) => {
+                    Self::test(condition, test, column.map(|encoded| encoded.column), version, &mut bits)?;
+                }
+                None => rest.push(index),
+            }
+        }
+        let path = if rest.len() < self.conditions.len() { AccessPath::ColumnScan } else { AccessPath::RowScan };
+        Ok((bits.rows(), Rest(rest), path))
+    }
+
+    /// The condition whose terms name the fewest rows.
+    fn fewest<'v>(&self, version: &'v SegmentVersion) -> Result<Option<Found<'v>>> {
+        let mut fewest: Option<Found<'v>> = None;
+        for (index, condition) in self.conditions.iter().enumerate() {
+            let Some(test) = &condition.test else { continue };
+            if let Some(found) = Found::of(index, test, version)?
+                && fewest.as_ref().is_none_or(|fewest| found.rows < fewest.rows)
+            {
+                fewest = Some(found);
+            }
+        }
+        Ok(fewest)
+    }
+
+    /// The rows, of those given, that pass the conditions left.
+    ///
+    /// # Errors
+    /// The segment is damaged, or a condition fails.
+    pub fn pass(
+        &self,
+        rest: &Rest,
+        version: &SegmentVersion,
+        schema: &Schema,
+        rows: UInt32Array,
+    ) -> Result<UInt32Array> {
+        let mut rows = rows;
+        for index in &rest.0 {
+            if rows.is_empty() {
+                break;
+            }
+            let passed = self.conditions[*index].of_rows(version, schema, &rows)?;
+            rows = filter(&rows, &passed)?.as_primitive().clone();
+        }
+        Ok(rows)
+    }
+
+    /// Leaves only the rows that pass a test.
+    fn test(
+        condition: &Condition,
+        test: &Test,
+        column: Option<&Column>,
+        version: &SegmentVersion,
+        bits: &mut Bits,
+    ) -> Result<()> {
+        let before = bits.clone();
+        match column {
+            Some(column) => {
+                let selected = column.select(0..column.rows(), &test.predicate, &mut bits.0);
+                selected.map_err(|cause| damage(version, test.place, cause))?;
+            }
+            None => bits.0.fill(0),
+        }
+        let Place::Field(field) = test.place else { return Ok(()) };
+        // The oldest first: what is laid later hides it.
+        for run in version.overlays().get(&field).into_iter().flat_map(|overlay| overlay.runs()) {
+            let passed = condition.of_run(test, run)?;
+            run.rows().iter().zip(passed.values()).for_each(|(row, passed)| bits.set(*row, passed && before.has(*row)));
+        }
+        Ok(())
+    }
+}
+
+impl Condition {
+    /// Whether it is true in each of some rows; no nulls.
+    fn of_rows(&self, version: &SegmentVersion, schema: &Schema, rows: &UInt32Array) -> Result<BooleanArray> {
+        let reader = Rows { version, schema, rows };
+        let columns = self.columns.iter().zip(self.schema.fields());
+        let columns = columns.map(|(column, field)| reader.column(column, field)).collect::<Result<Vec<_>>>()?;
+        self.evaluate(columns, rows.len())
+    }
+
+    /// Whether it is true for each row of a run over the field that it tests; no nulls.
+    fn of_run(&self, test: &Test, run: &Run) -> Result<BooleanArray> {
+        self.evaluate(vec![typed(run.values(), test.kind, self.schema.field(0))?], run.rows().len())
+    }
+
+    /// Whether it is true for each row of its columns; no nulls.
+    fn evaluate(&self, columns: Vec<ArrayRef>, rows: usize) -> Result<BooleanArray> {
+        let options = RecordBatchOptions::new().with_row_count(Some(rows));
+        let batch = RecordBatch::try_new_with_options(Arc::clone(&self.schema), columns, &options)?;
+        let value = self.expression.evaluate(&batch)?.into_array(rows)?;
+        match value.as_boolean_opt() {
+            Some(passed) if passed.null_count() == 0 => Ok(passed.clone()),
+            Some(passed) => Ok(prep_null_mask_filter(passed)),
+            None => exec_err!("a filter is a {}, not a boolean", value.data_type()),
+        }
+    }
+}
+
+fn damage(version: &SegmentVersion, place: Place, cause: ColumnError) -> DataFusionError {
+    let field = match place {
+        Place::Id => None,
+        Place::Field(field) => Some(field),
+    };
+    DataFusionError::External(Box::new(SegmentDamage { segment: version.segment().id(), field, cause }))
+}

@@ -1,0 +1,178 @@
+//! Conditions as tests of one typed column.
+//!
+//! In: an expression over a filter's columns. Out: a predicate on the values of one field and type that says the same, if there
+//! is one.
+
+use std::ops::Bound;
+use std::sync::Arc;
+
+use basalt_common::id::FieldId;
+use basalt_common::scan::{ScanColumn, ScanFilter, ScanStep};
+use basalt_common::schema::Schema;
+use basalt_common::sql_type::{JSON, has_extension};
+use basalt_common::value::Type;
+use datafusion::arrow::datatypes::{DataType, Field, TimeUnit};
+use datafusion::common::ScalarValue;
+use datafusion::logical_expr::Operator;
+use datafusion::physical_expr::PhysicalExpr;
+use datafusion::physical_expr::expressions::{
+    BinaryExpr, Column as ColumnExpr, InListExpr, IsNotNullExpr, LikeExpr, Literal,
+};
+
+use crate::column::{Column, Datum, Predicate};
+use crate::field::{FieldValues, Ids};
+use crate::segment::SegmentVersion;
+use crate::terms::Terms;
+
+/// What is tested: the values of one type of a field, or the `_id`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Place {
+    Id,
+    Field(FieldId),
+}
+
+#[derive(Debug)]
+pub(super) struct Test {
+    pub(super) place: Place,
+    pub(super) of: Type,
+    /// The type that the filter names, where the field has several.
+    pub(super) kind: Option<Type>,
+    pub(super) predicate: Predicate<'static>,
+}
+
+/// What a test looks at in a file: a column, and its terms if it has them.
+#[derive(Clone, Copy)]
+pub(super) struct Encoded<'v> {
+    pub(super) column: &'v Column,
+    pub(super) terms: Option<&'v Terms>,
+}
+
+impl Test {
+    /// The test that says the same as an expression, if there is one.
+    pub(super) fn of(expression: &Arc<dyn PhysicalExpr>, filter: &ScanFilter, schema: &Schema) -> Option<Self> {
+        let tested = |expression: &Arc<dyn PhysicalExpr>| {
+            let index = expression.downcast_ref::<ColumnExpr>()?.index();
+            Tested::of(&filter.columns[index], filter.schema.field(index), schema)
+        };
+        let (tested, predicate) = if let Some(compared) = expression.downcast_ref::<BinaryExpr>() {
+            let (column, operator, constant) = match constant(compared.right()) {
+                Some(constant) => (compared.left(), *compared.op(), constant),
+                None => (compared.right(), compared.op().swap()?, constant(compared.left())?),
+            };
+            let tested = tested(column)?;
+            let constant = tested.datum(constant)?;
+            (tested, comparison(operator, constant)?)
+        } else if let Some(list) = expression.downcast_ref::<InListExpr>().filter(|list| !list.negated()) {
+            let tested = tested(list.expr())?;
+            let constants = list.list().iter().map(|item| tested.datum(constant(item)?));
+            let constants = constants.collect::<Option<Vec<_>>>()?;
+            (tested, Predicate::In(constants))
+        } else if let Some(like) = expression.downcast_ref::<LikeExpr>() {
+            let tested = tested(like.expr()).filter(|_| !like.negated() && !like.case_insensitive())?;
+            let Datum::String(pattern) = tested.datum(constant(like.pattern())?)? else { return None };
+            (tested, prefix(&pattern)?)
+        } else if let Some(there) = expression.downcast_ref::<IsNotNullExpr>() {
+            (tested(there.arg())?, Predicate::Present)
+        } else {
+            let tested = tested(expression)?;
+            let predicate = Predicate::equal(tested.datum(&ScalarValue::Boolean(Some(true)))?);
+            (tested, predicate)
+        };
+        Some(Self { place: tested.place, of: tested.of, kind: tested.kind, predicate })
+    }
+
+    /// The column to test in a segment: none where no row has a value of the type. `None` where there is no such column, and the
+    /// condition has to be evaluated.
+    pub(super) fn column<'v>(&self, version: &'v SegmentVersion) -> Option<Option<Encoded<'v>>> {
+        let field = match self.place {
+            Place::Id => {
+                return match version.segment().ids() {
+                    Ids::File(column) => Some(Some(Encoded { column, terms: None })),
+                    Ids::Memory(_) => None,
+                };
+            }
+            Place::Field(field) => field,
+        };
+        let Some(values) = version.segment().fields().get(&field) else { return Some(None) };
+        let FieldValues::File(file) = values else { return None };
+        // Ints are floats where floats are wanted.
+        match self.of == Type::Float && file.find(Type::Int).is_some() {
+            true => None,
+            false => Some(file.find(self.of).map(|file| Encoded { column: &file.column, terms: file.terms.as_ref() })),
+        }
+    }
+}
+
+/// A column that can be tested: of one type, and an Arrow array of just its values.
+struct Tested {
+    place: Place,
+    of: Type,
+    kind: Option<Type>,
+}
+
+impl Tested {
+    fn of(column: &ScanColumn, wanted: &Field, schema: &Schema) -> Option<Self> {
+        let of = match wanted.data_type() {
+            DataType::Boolean => Type::Bool,
+            DataType::Int64 => Type::Int,
+            DataType::Float64 => Type::Float,
+            DataType::Utf8 if !has_extension(wanted, JSON) && !has_extension(wanted, "basalt.tagged") => Type::String,
+            DataType::Timestamp(TimeUnit::Microsecond, _) => Type::Timestamp,
+            DataType::Date32 => Type::Date,
+            DataType::Time64(TimeUnit::Microsecond) => Type::Time,
+            _ => return None,
+        };
+        let ScanColumn::Field { field, below } = column else { return Some(Self { place: Place::Id, of, kind: None }) };
+        let (mut field, mut kind) = (*field, None);
+        for step in below {
+            match step {
+                ScanStep::Key(key) => (field, kind) = (schema.child(field, key)?, None),
+                ScanStep::Kind(named) if *named == of => kind = Some(of),
+                ScanStep::Kind(_) => return None,
+            }
+        }
+        Some(Self { place: Place::Field(field), of, kind })
+    }
+
+    /// A constant that values of the column are compared with.
+    fn datum(&self, constant: &ScalarValue) -> Option<Datum<'static>> {
+        Some(match (self.of, constant) {
+            (Type::Bool, ScalarValue::Boolean(Some(value))) => Datum::Bool(*value),
+            (Type::Int, ScalarValue::Int64(Some(value))) => Datum::Int(*value),
+            (Type::Float, ScalarValue::Float64(Some(value))) => Datum::Float(*value),
+            (
+                Type::String,
+                ScalarValue::Utf8(Some(text)) | ScalarValue::Utf8View(Some(text)) | ScalarValue::LargeUtf8(Some(text)),
+            ) => Datum::String(text.clone().into()),
+            (Type::Timestamp, ScalarValue::TimestampMicrosecond(Some(value), _)) => Datum::Int(*value),
+            (Type::Date, ScalarValue::Date32(Some(value))) => Datum::Int((*value).into()),
+            (Type::Time, ScalarValue::Time64Microsecond(Some(value))) => Datum::Int(*value),
+            _ => return None,
+        })
+    }
+}
+
+fn constant(expression: &Arc<dyn PhysicalExpr>) -> Option<&ScalarValue> {
+    expression.downcast_ref::<Literal>().map(Literal::value)
+}
+
+fn comparison(operator: Operator, constant: Datum<'static>) -> Option<Predicate<'static>> {
+    Some(match operator {
+        Operator::Eq => Predicate::equal(constant),
+        Operator::Lt => Predicate::Within(Bound::Unbounded, Bound::Excluded(constant)),
+        Operator::LtEq => Predicate::Within(Bound::Unbounded, Bound::Included(constant)),
+        Operator::Gt => Predicate::Within(Bound::Excluded(constant), Bound::Unbounded),
+        Operator::GtEq => Predicate::Within(Bound::Included(constant), Bound::Unbounded),
+        _ => return None,
+    })
+}
+
+/// The texts that begin as a pattern of LIKE does, if that is all it says.
+fn prefix(pattern: &str) -> Option<Predicate<'static>> {
+    let start = pattern.strip_suffix('%').filter(|start| !start.contains(['%', '_', '\\']) && !start.is_empty())?;
+    let last = start.chars().next_back()?;
+    let above = (last as u32 + 1..=char::MAX as u32).find_map(char::from_u32)?;
+    let end = format!("{}{above}", &start[..start.len() - last.len_utf8()]);
+    let (start, end) = (Datum::String(start.to_string().into()), Datum::String(end.into()));
+    Some(Predicate::Within(Bound::Included(start), Bound::Excluded(end)))
+}
