@@ -19,6 +19,7 @@ bench: build            ## the figures of the README's table
 	cargo bench --profile dev --bench distribution
 	cargo bench --profile dev --bench freshness
 	cargo bench --profile dev --bench queries
+	cargo bench --profile dev --bench selective
 
 soak: build             ## the oracles with other seeds, for hours; goes on where it was stopped
 	scripts/soak

@@ -10,7 +10,8 @@ mod stores;
 use std::hint::black_box;
 use std::time::Instant;
 
-use basalt_leaf::column::{BLOCK_BITS, encode_in_blocks};
+use basalt_leaf::column::{BLOCK_BITS, Column, encode_in_blocks};
+use basalt_leaf::terms;
 use data::Table;
 use datafusion::arrow::array::{Array, RecordBatch};
 use stores::{Columns, Ipc, Store};
@@ -53,6 +54,30 @@ fn sizes(table: &Table) {
     let write = median(3, || Columns::encode(batch));
     let (share, speed) = (totals[1] as f64 / totals[0] as f64, totals[0] as f64 / write / 1e6);
     println!("{:<16} {:>11} {share:>8.3}  {speed:>9.0}", "all", totals[0]);
+}
+
+/// Terms of all columns that have them: how fast, and how large.
+fn terms(table: &Table) {
+    let batch = &table.batch;
+    println!("\n{:<16} {:>9} {:>9}", "terms of", "ns/value", "bits/row");
+    let (mut seconds, mut bytes, mut plain) = (0.0, 0, 0);
+    for (index, field) in batch.schema().fields().iter().enumerate() {
+        let (array, mut column, mut out) = (batch.column(index), Vec::new(), Vec::new());
+        encode_in_blocks(array.as_ref(), BLOCK_BITS, &mut column).expect("a storage type");
+        let column = Column::open(column.into(), array.data_type(), array.len() as u64).expect("it was just written");
+        let time = median(3, || {
+            out.clear();
+            terms::encode(array.as_ref(), &column, &mut out).expect("the column is the array's");
+        });
+        let values = array.len() - array.null_count();
+        let (each, bits) = (time / values.max(1) as f64 * 1e9, out.len() as f64 * 8.0 / values.max(1) as f64);
+        println!("{:<16} {each:>9.1} {bits:>9.2}", field.name());
+        seconds += time;
+        bytes += out.len();
+        plain += plain_bytes(batch, index);
+    }
+    let speed = plain as f64 / seconds / 1e6;
+    println!("{:<16} {speed:>9.0} MB/s of plain Arrow, {:.3} of its bytes", "all", bytes as f64 / plain as f64);
 }
 
 fn rows_drawn(count: usize, rows: usize) -> Vec<u32> {
@@ -134,6 +159,7 @@ fn main() {
     let tables = [data::lineitem(0.3), data::documents()];
     for table in &tables {
         sizes(table);
+        terms(table);
         blocks(table);
         operations(table);
     }

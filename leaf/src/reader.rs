@@ -1,8 +1,8 @@
 //! The rows that one scan wants of one shard.
 //!
 //! In: a scan, the snapshot pinned for its query. Out: batches of the scan's columns. Chooses, segment by segment, how rows are
-//! found: by their `_id`s, where the filter names these; else by what the filter's tests of encoded columns let through; then
-//! reads no column of a row that does not pass.
+//! found: by their `_id`s, where the filter names these; from one end of a column's terms, where only the first rows are wanted;
+//! else by what the filter lets through, by terms or by tests of encoded columns. It reads no column of a row that does not pass.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -19,7 +19,7 @@ use crate::arrow::Rows;
 use crate::counters::Counters;
 use crate::pins::RowsScanned;
 use crate::segment::{SegmentId, SegmentVersion};
-use crate::select::{Rest, Selector};
+use crate::select::{Rest, Selector, Top};
 use crate::served::Served;
 use crate::shard::Snapshot;
 
@@ -85,6 +85,7 @@ struct Walk {
     reader: Reader,
     snapshot: Arc<Snapshot>,
     selector: Option<Selector>,
+    top: Option<Top>,
     /// Where the rows are, if that is known.
     located: Option<Located>,
     /// How many rows are wanted yet; none behind an error.
@@ -96,10 +97,16 @@ struct Walk {
 impl Walk {
     fn new(reader: Reader, snapshot: Arc<Snapshot>, selector: Option<Selector>, located: Option<Located>) -> Self {
         let left = reader.scan.limit.unwrap_or(usize::MAX);
-        Self { reader, snapshot, selector, located, left, segment: 0, candidates: None }
+        let top = Top::new(&reader.scan, &reader.schema);
+        Self { reader, snapshot, selector, top, located, left, segment: 0, candidates: None }
     }
 
     fn candidates(&mut self, version: &SegmentVersion) -> Result<Candidates> {
+        if let (Some(top), None) = (&self.top, &self.located)
+            && let Some(rows) = top.candidates(version, self.selector.as_ref(), &self.reader.schema)?
+        {
+            return Ok(Candidates { rows, rest: Rest::default(), start: 0 });
+        }
         let (rows, rest) = match (&self.selector, &mut self.located) {
             (None, _) => (version.live(), Rest::default()),
             (Some(selector), None) => {

@@ -2,23 +2,29 @@
 //!
 //! Random operations go into two shards: one that is flushed, reads its files and is made again from them now and then, and one
 //! that stays in memory. Random filters are then answered on the files by every access path, forced and chosen, on the same files
-//! value by value (as one condition that no test of a column stands for), and in memory.
+//! value by value (as one condition that no test of a column stands for), and in memory; of each, the first rows by some column are
+//! also looked for by walking terms.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use anyhow::{Context, Result, ensure};
 use basalt_common::batch::{Batch, BatchBuilder};
+use basalt_common::calls::QueryId;
+use basalt_common::id::CollectionId;
 use basalt_common::position::LogPosition;
 use basalt_common::random::SeededRandom;
-use basalt_common::scan::{AccessPath, ScanColumn, ScanFilter, ScanStep};
+use basalt_common::scan::{AccessPath, ScanColumn, ScanFilter, ScanStep, ScanTarget, ScanTop, ShardScan};
 use basalt_common::schema::Schema;
 use basalt_common::value::Type;
 use basalt_harness::operations::{Operations, seed_of_round};
 use basalt_leaf::apply::Outcome;
+use basalt_leaf::arrow::Rows;
 use basalt_leaf::policy::MergePolicy;
-use basalt_leaf::select::Selector;
+use basalt_leaf::select::{Selector, Top};
 use basalt_leaf::shard::{Shard, Snapshot};
+use datafusion::arrow::array::{Array, ArrayRef, make_comparator, new_empty_array};
+use datafusion::arrow::compute::{SortOptions, concat};
 use datafusion::arrow::datatypes::{DataType, Field, Schema as ArrowSchema};
 use datafusion::common::ScalarValue;
 use datafusion::logical_expr::Operator;
@@ -139,6 +145,82 @@ fn passing(
     Ok((ids, paths))
 }
 
+/// What a scan of one column is asked for that wants its first rows only.
+fn top_scan(filters: &mut Filters) -> ShardScan {
+    let column = filters.random.below(filters.columns.len() as u64) as usize;
+    let (descending, nulls_first) = (filters.random.chance(1, 2), filters.random.chance(1, 4));
+    let rows = 1 + filters.random.below(12) as usize;
+    let path = filters.random.chance(1, 2).then_some(AccessPath::IndexFilter);
+    let target = ScanTarget { query: QueryId(0), collection: CollectionId(1), name: "c".into(), fence: None, path };
+    ShardScan {
+        target: Arc::new(target),
+        shard: 0,
+        schema: Arc::clone(&filters.schema),
+        columns: Arc::clone(&filters.columns),
+        filter: None,
+        limit: None,
+        top: Some(ScanTop { column, descending, nulls_first, rows }),
+    }
+}
+
+/// The `_id`s and the column's values of all rows that pass; those alone that a walk of terms gives, where one can.
+fn ordered(
+    snapshot: &Snapshot,
+    schema: &Schema,
+    filter: &ScanFilter,
+    scan: &ShardScan,
+    walked: Option<&mut u64>,
+) -> Result<(Vec<String>, ArrayRef)> {
+    let (selector, top) = (Selector::new(filter, schema)?, Top::new(scan, schema));
+    let column = scan.top.context("it wants the first rows")?.column;
+    let (mut ids, mut arrays, mut count) = (Vec::new(), Vec::new(), 0);
+    for version in snapshot.segments() {
+        let told = match top.as_ref().filter(|_| walked.is_some()) {
+            Some(top) => top.candidates(version, Some(&selector), schema)?,
+            None => None,
+        };
+        count += u64::from(told.is_some());
+        let rows = match told {
+            Some(rows) => rows,
+            None => selector.pass(&selector.all(), version, schema, version.live())?,
+        };
+        ids.extend(version.ids(&rows)?.iter().flatten().map(String::from));
+        let rows = Rows { version, schema, rows: &rows };
+        arrays.push(rows.column(&scan.columns[column], scan.schema.field(column))?);
+    }
+    if let Some(walked) = walked {
+        *walked += count;
+    }
+    let empty = new_empty_array(scan.schema.field(column).data_type());
+    let arrays: Vec<&dyn Array> = arrays.iter().map(AsRef::as_ref).chain([empty.as_ref()]).collect();
+    Ok((ids, concat(&arrays)?))
+}
+
+/// Every row that is among the first, or as good as the last of these, is given.
+fn check_top(
+    files: &Snapshot,
+    memory: &Snapshot,
+    schema: &Schema,
+    filter: &ScanFilter,
+    scan: &ShardScan,
+) -> Result<u64> {
+    let mut walked = 0;
+    let (given, _) = ordered(files, schema, filter, scan, Some(&mut walked))?;
+    let given: BTreeSet<String> = given.into_iter().collect();
+    let (all, values) = ordered(memory, schema, filter, scan, None)?;
+    ensure!(given.iter().all(|id| all.contains(id)), "a row is given that does not pass");
+    let top = scan.top.context("it wants the first rows")?;
+    let options = SortOptions { descending: top.descending, nulls_first: top.nulls_first };
+    let compare = make_comparator(&values, &values, options)?;
+    let mut order: Vec<usize> = (0..all.len()).collect();
+    order.sort_by(|a, b| compare(*a, *b));
+    let last = order.get(top.rows.min(all.len()).wrapping_sub(1)).copied();
+    for row in order.iter().take_while(|row| last.is_some_and(|last| compare(**row, last).is_le())) {
+        ensure!(given.contains(&all[*row]), "{} is not given, but is among the first: {top:?}", all[*row]);
+    }
+    Ok(walked)
+}
+
 /// Some `_id`s, and the predicate that names them.
 fn by_ids(filters: &mut Filters, ids: u64) -> Result<(Vec<String>, Expression)> {
     let named = (0..1 + filters.random.below(4)).map(|_| format!("doc-{}", filters.random.below(ids + 5)));
@@ -177,13 +259,14 @@ fn opaque(predicate: &Expression) -> Result<Expression> {
     Ok(Arc::new(CaseExpr::try_new(None, vec![(Arc::clone(predicate), value(true))], Some(value(false)))?))
 }
 
-fn run(seed: u64, ids: u64, count: u64, policy: MergePolicy) -> Result<()> {
+/// Gives in how many segments the first rows were found by walking terms.
+fn run(seed: u64, ids: u64, count: u64, policy: MergePolicy) -> Result<u64> {
     let mut operations = Operations::without_indices(seed, ids);
     let mut disk = Disk::new(seed, false)?;
     let lazy = MergePolicy { segments_per_tier: 1_000, dead_share_max: 2.0, ..MergePolicy::default() };
     let (mut files, mut memory, mut schema) = (Shard::new(policy.clone()), Shard::new(lazy), Schema::default());
     let mut log: Vec<(Batch, Vec<Outcome>)> = Vec::new();
-    let (mut done, mut asked, mut passed) = (0, 0_u64, 0_u64);
+    let (mut done, mut asked, mut passed, mut walked) = (0, 0_u64, 0_u64, 0_u64);
     let mut taken: BTreeMap<(Option<AccessPath>, AccessPath), u64> = BTreeMap::new();
     let (mut before, mut located) = (files.newest().pin(), (0, 0));
     while done < count {
@@ -222,6 +305,8 @@ fn run(seed: u64, ids: u64, count: u64, policy: MergePolicy) -> Result<()> {
                 ensure!(found == expected, "{} by {path:?}: {found:?}, expected {expected:?}", what());
                 by.into_iter().for_each(|by| *taken.entry((path, by)).or_default() += 1);
             }
+            let scan = top_scan(&mut filters);
+            walked += check_top(&in_files, &in_memory, &schema, &filter, &scan).with_context(what)?;
             asked += 1;
             passed += u64::from(!expected.is_empty());
             located.0 += u64::from(check_located(&files, &in_files, &schema, &mut filters, ids)?);
@@ -236,20 +321,24 @@ fn run(seed: u64, ids: u64, count: u64, policy: MergePolicy) -> Result<()> {
         ensure!(by(Some(path), path) * 4 > asked, "{path} was hardly taken");
     }
     ensure!(by(None, AccessPath::IndexFilter) > 0, "the index is never chosen");
+    println!("first rows by walking terms: {walked} segments");
     ensure!(passed * 4 > asked && disk.done.reopens > 1, "hardly anything was tested");
     ensure!(located.0 == asked && located.1 < asked, "keys tell of now, and not always of before: {located:?}");
-    Ok(())
+    Ok(walked)
 }
 
 #[test]
 fn filters_choose_the_same_rows_everywhere() -> Result<()> {
+    let mut walked = 0;
     for (seed, ids, policy) in [
         (1, 500, MergePolicy::default()),
         (2, 60, MergePolicy { segments_per_tier: 2, ..MergePolicy::default() }),
         (3, 3_000, MergePolicy { segments_per_tier: 64, dead_share_max: 2.0, ..MergePolicy::default() }),
     ] {
         let seed = seed_of_round(seed);
-        run(seed, ids, 30_000, policy.clone()).with_context(|| format!("seed {seed}, {ids} documents, {policy:?}"))?;
+        walked += run(seed, ids, 20_000, policy.clone())
+            .with_context(|| format!("seed {seed}, {ids} documents, {policy:?}"))?;
     }
+    ensure!(walked > 100, "terms were hardly ever walked");
     Ok(())
 }

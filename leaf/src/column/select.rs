@@ -30,6 +30,31 @@ impl<'p> Predicate<'p> {
     pub fn equal(value: Datum<'p>) -> Self {
         Self::Within(Bound::Included(value.clone()), Bound::Included(value))
     }
+
+    /// What both let through, if that is a range too.
+    pub fn and(&self, other: &Self) -> Option<Self> {
+        let (Self::Within(low, high), Self::Within(other_low, other_high)) = (self, other) else { return None };
+        Some(Self::Within(
+            narrower(low, other_low, Ordering::Greater)?.clone(),
+            narrower(high, other_high, Ordering::Less)?.clone(),
+        ))
+    }
+}
+
+/// The bound that lets less through: of two values, the one that is `further` than the other.
+fn narrower<'b, 'p>(
+    bound: &'b Bound<Datum<'p>>,
+    other: &'b Bound<Datum<'p>>,
+    further: Ordering,
+) -> Option<&'b Bound<Datum<'p>>> {
+    let (Bound::Included(own) | Bound::Excluded(own)) = bound else { return Some(other) };
+    let (Bound::Included(their) | Bound::Excluded(their)) = other else { return Some(bound) };
+    Some(match own.order(their)? {
+        Ordering::Equal if matches!(bound, Bound::Excluded(_)) => bound,
+        Ordering::Equal => other,
+        order if order == further => bound,
+        _ => other,
+    })
 }
 
 /// A predicate on what is ordered as integers are: integers, bits, floats by their order, strings by their code.

@@ -6,11 +6,12 @@
 
 use std::ops::Range;
 
+use basalt_common::value::Type;
 use datafusion::arrow::array::UInt32Array;
 use datafusion::common::Result;
 
 use super::test::{Place, Test};
-use super::{Condition, damage};
+use super::{Condition, INDEX_SHARE, INDEX_SHARE_OF_STRINGS, damage};
 use crate::column::Predicate;
 use crate::overlay::Overlay;
 use crate::segment::SegmentVersion;
@@ -25,6 +26,8 @@ pub(super) struct Found<'v> {
     pub(super) condition: usize,
     /// So many rows are looked at: those named, and those that something is laid over.
     pub(super) rows: usize,
+    /// It pays to look at one of so many rows.
+    pub(super) share: usize,
     terms: Option<(&'v Terms, Vec<Range<u32>>)>,
     overlay: Option<&'v Overlay>,
 }
@@ -32,8 +35,8 @@ pub(super) struct Found<'v> {
 impl<'v> Found<'v> {
     /// What the terms say of a test; nothing where the segment has no terms for it.
     pub(super) fn of(condition: usize, test: &Test, version: &'v SegmentVersion) -> Result<Option<Self>> {
-        let Place::Field(field) = test.place else { return Ok(None) };
-        let Some(column) = test.column(version) else { return Ok(None) };
+        let Place::Field(field) = test.on.place else { return Ok(None) };
+        let Some(column) = test.on.column(version) else { return Ok(None) };
         let terms = match column.map(|column| (column, column.terms)) {
             None => None,
             Some((_, None)) => return Ok(None),
@@ -43,20 +46,22 @@ impl<'v> Found<'v> {
                     return Ok(None);
                 }
                 let found = terms.find(column.column, &test.predicate);
-                Some((terms, found.map_err(|cause| damage(version, test.place, cause))?))
+                Some((terms, found.map_err(|cause| damage(version, test.on.place, cause))?))
             }
         };
         let overlay = version.overlays().get(&field).map(AsRef::as_ref);
         let laid = overlay.into_iter().flat_map(Overlay::runs).map(|run| run.rows().len()).sum::<usize>();
         let named = terms.iter().flat_map(|(_, ranks)| ranks).map(ExactSizeIterator::len).sum::<usize>();
-        Ok(Some(Self { condition, rows: named + laid, terms, overlay }))
+        let is_wide = column.is_some_and(|encoded| test.on.of == Type::String && encoded.column.distinct().is_none());
+        let share = if is_wide { INDEX_SHARE_OF_STRINGS } else { INDEX_SHARE };
+        Ok(Some(Self { condition, rows: named + laid, share, terms, overlay }))
     }
 
     /// The living rows of which the condition is true, ascending.
     pub(super) fn rows(&self, condition: &Condition, test: &Test, version: &SegmentVersion) -> Result<UInt32Array> {
         let mut rows = Vec::with_capacity(self.rows);
         for (terms, ranks) in self.terms.iter().flat_map(|(terms, all)| all.iter().map(move |ranks| (terms, ranks))) {
-            terms.append(ranks.clone(), &mut rows).map_err(|cause| damage(version, test.place, cause))?;
+            terms.append(ranks.clone(), &mut rows).map_err(|cause| damage(version, test.on.place, cause))?;
         }
         if let Some(overlay) = self.overlay {
             rows.retain(|row| !overlay.covers(*row));

@@ -14,6 +14,7 @@
 mod bits;
 mod by_terms;
 mod test;
+mod top;
 
 use std::collections::BTreeSet;
 use std::ops::Bound;
@@ -26,7 +27,8 @@ use datafusion::arrow::compute::{filter, prep_null_mask_filter};
 use datafusion::arrow::datatypes::SchemaRef;
 use datafusion::common::tree_node::{Transformed, TreeNode};
 use datafusion::common::{DataFusionError, Result, exec_err};
-use datafusion::physical_expr::expressions::Column as ColumnExpr;
+use datafusion::logical_expr::Operator;
+use datafusion::physical_expr::expressions::{BinaryExpr, Column as ColumnExpr};
 use datafusion::physical_expr::utils::collect_columns;
 use datafusion::physical_expr::{PhysicalExpr, split_conjunction};
 
@@ -37,10 +39,14 @@ use crate::segment::{SegmentDamage, SegmentVersion};
 use bits::Bits;
 use by_terms::Found;
 use test::{Place, Test};
+pub use top::Top;
 
-/// Terms are followed where they name less than one of so many rows: reading a row of the rest by itself costs as much as testing
-/// so many in a column.
+/// Terms are followed where they name at most one of so many rows: to find and read a row by itself costs as much as to test so many
+/// in a column (`benches/selective.rs`).
 const INDEX_SHARE: usize = 64;
+
+/// The same, of a column whose strings have to be decompressed one by one.
+const INDEX_SHARE_OF_STRINGS: usize = 8;
 
 /// A filter, taken apart.
 #[derive(Debug)]
@@ -71,9 +77,8 @@ impl Selector {
     /// # Errors
     /// The filter has other columns than it says.
     pub fn new(filter: &ScanFilter, schema: &Schema) -> Result<Self> {
-        let condition = |expression: &Arc<dyn PhysicalExpr>| {
-            let test = Test::of(expression, filter, schema);
-            let read: BTreeSet<usize> = collect_columns(expression).iter().map(ColumnExpr::index).collect();
+        let condition = |(expression, test): (Arc<dyn PhysicalExpr>, Option<Test>)| {
+            let read: BTreeSet<usize> = collect_columns(&expression).iter().map(ColumnExpr::index).collect();
             let read: Vec<usize> = read.into_iter().collect();
             let columns = read.iter().map(|index| filter.columns[*index].clone()).collect();
             let own = |part: Arc<dyn PhysicalExpr>| {
@@ -81,10 +86,24 @@ impl Selector {
                 let index = read.binary_search(&column.index()).expect("its columns were collected");
                 Ok(Transformed::yes(Arc::new(ColumnExpr::new(column.name(), index)) as Arc<dyn PhysicalExpr>))
             };
-            let expression = Arc::clone(expression).transform_down(own)?.data;
+            let expression = expression.transform_down(own)?.data;
             Ok(Condition { schema: Arc::new(filter.schema.project(&read)?), columns, expression, test })
         };
-        let conditions = split_conjunction(&filter.predicate).into_iter().map(condition).collect::<Result<_>>()?;
+        let mut parts: Vec<(Arc<dyn PhysicalExpr>, Option<Test>)> = Vec::new();
+        for expression in split_conjunction(&filter.predicate) {
+            let test = Test::of(expression, filter, schema);
+            // A range comes as two comparisons: as one test it is looked for once, and names the fewest rows.
+            let both = |(_, before): &(_, Option<Test>)| before.as_ref()?.and(test.as_ref()?);
+            match parts.iter().enumerate().find_map(|(index, part)| Some((index, both(part)?))) {
+                Some((index, both)) => {
+                    let before = Arc::clone(&parts[index].0);
+                    let expression = BinaryExpr::new(before, Operator::And, Arc::clone(expression));
+                    parts[index] = (Arc::new(expression), Some(both));
+                }
+                None => parts.push((Arc::clone(expression), test)),
+            }
+        }
+        let conditions = parts.into_iter().map(condition).collect::<Result<_>>()?;
         Ok(Self { conditions })
     }
 
@@ -95,7 +114,7 @@ impl Selector {
             _ => None,
         };
         self.conditions.iter().filter_map(|condition| condition.test.as_ref()).find_map(|test| match &test.predicate {
-            _ if test.place != Place::Id => None,
+            _ if test.on.place != Place::Id => None,
             Predicate::Within(Bound::Included(least), Bound::Included(most)) if least == most => {
                 Some(vec![text(least)?])
             }
@@ -124,7 +143,7 @@ impl Selector {
         }
         if path != Some(AccessPath::ColumnScan)
             && let Some(found) = self.fewest(version)?
-            && (path.is_some() || found.rows <= version.segment().rows() / INDEX_SHARE)
+            && (path.is_some() || found.rows <= version.segment().rows() / found.share)
         {
             let condition = &self.conditions[found.condition];
             let test = condition.test.as_ref().expect("terms are found for tests");
@@ -134,7 +153,7 @@ impl Selector {
         let mut bits = Bits::live(version);
         let mut rest = Vec::new();
         for (index, condition) in self.conditions.iter().enumerate() {
-            match condition.test.as_ref().and_then(|test| Some((test, test.column(version)?))) {
+            match condition.test.as_ref().and_then(|test| Some((test, test.on.column(version)?))) {
                 Some((test, column)) => {
                     Self::test(condition, test, column.map(|encoded| encoded.column), version, &mut bits)?;
                 }
@@ -193,11 +212,11 @@ impl Selector {
         match column {
             Some(column) => {
                 let selected = column.select(0..column.rows(), &test.predicate, &mut bits.0);
-                selected.map_err(|cause| damage(version, test.place, cause))?;
+                selected.map_err(|cause| damage(version, test.on.place, cause))?;
             }
             None => bits.0.fill(0),
         }
-        let Place::Field(field) = test.place else { return Ok(()) };
+        let Place::Field(field) = test.on.place else { return Ok(()) };
         // The oldest first: what is laid later hides it.
         for run in version.overlays().get(&field).into_iter().flat_map(|overlay| overlay.runs()) {
             let passed = condition.of_run(test, run)?;
@@ -218,7 +237,7 @@ impl Condition {
 
     /// Whether it is true for each row of a run over the field that it tests; no nulls.
     fn of_run(&self, test: &Test, run: &Run) -> Result<BooleanArray> {
-        self.evaluate(vec![typed(run.values(), test.kind, self.schema.field(0))?], run.rows().len())
+        self.evaluate(vec![typed(run.values(), test.on.kind, self.schema.field(0))?], run.rows().len())
     }
 
     /// Whether it is true for each row of its columns; no nulls.

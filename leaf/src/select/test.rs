@@ -31,12 +31,10 @@ pub(super) enum Place {
     Field(FieldId),
 }
 
+/// A predicate on the values of one column.
 #[derive(Debug)]
 pub(super) struct Test {
-    pub(super) place: Place,
-    pub(super) of: Type,
-    /// The type that the filter names, where the field has several.
-    pub(super) kind: Option<Type>,
+    pub(super) on: Tested,
     pub(super) predicate: Predicate<'static>,
 }
 
@@ -78,40 +76,27 @@ impl Test {
             let predicate = Predicate::equal(tested.datum(&ScalarValue::Boolean(Some(true)))?);
             (tested, predicate)
         };
-        Some(Self { place: tested.place, of: tested.of, kind: tested.kind, predicate })
+        Some(Self { on: tested, predicate })
     }
 
-    /// The column to test in a segment: none where no row has a value of the type. `None` where there is no such column, and the
-    /// condition has to be evaluated.
-    pub(super) fn column<'v>(&self, version: &'v SegmentVersion) -> Option<Option<Encoded<'v>>> {
-        let field = match self.place {
-            Place::Id => {
-                return match version.segment().ids() {
-                    Ids::File(column) => Some(Some(Encoded { column, terms: None })),
-                    Ids::Memory(_) => None,
-                };
-            }
-            Place::Field(field) => field,
-        };
-        let Some(values) = version.segment().fields().get(&field) else { return Some(None) };
-        let FieldValues::File(file) = values else { return None };
-        // Ints are floats where floats are wanted.
-        match self.of == Type::Float && file.find(Type::Int).is_some() {
-            true => None,
-            false => Some(file.find(self.of).map(|file| Encoded { column: &file.column, terms: file.terms.as_ref() })),
-        }
+    /// What both let through, if that is a test of one column too.
+    pub(super) fn and(&self, other: &Self) -> Option<Self> {
+        let predicate = self.predicate.and(&other.predicate).filter(|_| self.on == other.on)?;
+        Some(Self { on: self.on, predicate })
     }
 }
 
 /// A column that can be tested: of one type, and an Arrow array of just its values.
-struct Tested {
-    place: Place,
-    of: Type,
-    kind: Option<Type>,
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Tested {
+    pub(super) place: Place,
+    pub(super) of: Type,
+    /// The type that the scan names, where the field has several.
+    pub(super) kind: Option<Type>,
 }
 
 impl Tested {
-    fn of(column: &ScanColumn, wanted: &Field, schema: &Schema) -> Option<Self> {
+    pub(super) fn of(column: &ScanColumn, wanted: &Field, schema: &Schema) -> Option<Self> {
         let of = match wanted.data_type() {
             DataType::Boolean => Type::Bool,
             DataType::Int64 => Type::Int,
@@ -132,6 +117,27 @@ impl Tested {
             }
         }
         Some(Self { place: Place::Field(field), of, kind })
+    }
+
+    /// The column in a segment's file: none where no row has a value of the type. `None` where there is no such column, and the
+    /// values have to be evaluated.
+    pub(super) fn column<'v>(&self, version: &'v SegmentVersion) -> Option<Option<Encoded<'v>>> {
+        let field = match self.place {
+            Place::Id => {
+                return match version.segment().ids() {
+                    Ids::File(column) => Some(Some(Encoded { column, terms: None })),
+                    Ids::Memory(_) => None,
+                };
+            }
+            Place::Field(field) => field,
+        };
+        let Some(values) = version.segment().fields().get(&field) else { return Some(None) };
+        let FieldValues::File(file) = values else { return None };
+        // Ints are floats where floats are wanted.
+        match self.of == Type::Float && file.find(Type::Int).is_some() {
+            true => None,
+            false => Some(file.find(self.of).map(|file| Encoded { column: &file.column, terms: file.terms.as_ref() })),
+        }
     }
 
     /// A constant that values of the column are compared with.

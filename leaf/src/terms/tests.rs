@@ -1,3 +1,5 @@
+//! Terms against the columns that they were made of, and terms whose bytes lie.
+
 use std::ops::Bound;
 use std::sync::Arc;
 

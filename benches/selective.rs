@@ -1,0 +1,153 @@
+//! Selective predicates on ten million rows in the leaf, by terms and by scans of columns, beside DuckDB with and without indexes.
+//!
+//! The rows lie in ten file segments, read in place from memory as from a mapping. Measured is what a scan does: finding the rows and
+//! reading two columns of them; of DuckDB, whose rows are counted, the whole query. `BASALT_BENCH_ROWS` says how many rows. Medians.
+//! Run: `make bench`.
+#![allow(clippy::print_stdout, reason = "a benchmark prints its table")]
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use anyhow::{Context, Result, ensure};
+use basalt_common::clock::{Clock, SystemClock};
+use basalt_common::columns::TypedColumns;
+use basalt_common::id::FieldId;
+use basalt_common::scan::{AccessPath, ScanColumn, ScanFilter};
+use basalt_common::schema::Schema;
+use basalt_common::value::Type;
+use basalt_harness::duckdb;
+use basalt_leaf::file::container::{Container, Kind};
+use basalt_leaf::file::segment;
+use basalt_leaf::segment::{Segment, SegmentId, SegmentVersion};
+use basalt_leaf::select::Selector;
+use datafusion::arrow::array::{ArrayRef, Int64Array, StringArray};
+use datafusion::arrow::datatypes::{DataType, Field, Schema as ArrowSchema};
+use datafusion::common::DFSchema;
+use datafusion::prelude::SessionContext;
+
+const ROWS: u64 = 10_000_000;
+const SEGMENTS: u64 = 10;
+const RUNS: usize = 31;
+
+/// Prime to any power of ten: rows come without order, each number once.
+const STRIDE: u64 = 7_368_787;
+
+const FIELDS: [(&str, DataType, Type); 4] = [
+    ("n", DataType::Int64, Type::Int),
+    ("hundred", DataType::Int64, Type::Int),
+    ("common", DataType::Int64, Type::Int),
+    ("name", DataType::Utf8, Type::String),
+];
+
+/// How a row's `n` makes its other fields, as DuckDB reads it.
+const MADE: &str = "n, n % ({rows} // 100) AS hundred, n % 1000 AS common, printf('user-%08d', n) AS name";
+
+const PREDICATES: [(&str, &str); 9] = [
+    ("equal, 1 row", "n = 4711"),
+    ("equal, 100 rows", "hundred = 4711"),
+    ("equal, a thousandth", "common = 471"),
+    ("set of 5", "n IN (1, 200, 30000, 400001, 77)"),
+    ("range, 100 rows", "n BETWEEN 40000 AND 40099"),
+    ("range, 10,000 rows", "n BETWEEN 40000 AND 49999"),
+    ("range, a hundredth", "n BETWEEN 40000 AND 139999"),
+    ("prefix, 100 rows", "name LIKE 'user-000047%'"),
+    ("two fields", "common = 711 AND n BETWEEN 40000 AND 139999"),
+];
+
+fn segment_of(id: u64, numbers: &[u64], rows: u64) -> Result<SegmentVersion> {
+    let ints = |make: &dyn Fn(u64) -> u64| -> ArrayRef {
+        Arc::new(Int64Array::from_iter_values(numbers.iter().map(|n| make(*n) as i64)))
+    };
+    let names = StringArray::from_iter_values(numbers.iter().map(|n| format!("user-{n:08}")));
+    let ids = StringArray::from_iter_values(numbers.iter().map(u64::to_string));
+    let arrays = [ints(&|n| n), ints(&|n| n % (rows / 100)), ints(&|n| n % 1_000), Arc::new(names) as ArrayRef];
+    let columns = arrays.into_iter().zip(&FIELDS).enumerate().map(|(index, (array, (_, _, of)))| {
+        (FieldId(index as u32 + 1), TypedColumns::new(numbers.len(), vec![(*of, array)]))
+    });
+    let sealed = segment::encode(&Segment::new(SegmentId(id), ids, None, columns.collect::<BTreeMap<_, _>>()))?;
+    let object = Container::open("segment", Kind::Segment, &sealed.bytes)?;
+    Ok(SegmentVersion::new(segment::decode(&object, &sealed.bytes)?))
+}
+
+/// The rows that pass, with two columns of them; how many, and the ways they were found.
+fn scan(versions: &[SegmentVersion], selector: &Selector, schema: &Schema, path: Option<AccessPath>) -> Result<usize> {
+    let mut found = 0;
+    for version in versions {
+        let (rows, rest, _) = selector.candidates(version, path)?;
+        let rows = selector.pass(&rest, version, schema, rows)?;
+        if !rows.is_empty() {
+            found += version.column(FieldId(1), &rows)?.rows().min(version.column(FieldId(4), &rows)?.rows());
+        }
+    }
+    Ok(found)
+}
+
+fn micros(clock: &SystemClock, mut run: impl FnMut() -> Result<usize>) -> Result<f64> {
+    let mut times = Vec::new();
+    run()?;
+    while times.len() < RUNS && (times.len() < 3 || times.iter().sum::<f64>() < 1e6) {
+        let started = clock.monotonic();
+        run()?;
+        times.push((clock.monotonic() - started).as_secs_f64() * 1e6);
+    }
+    times.sort_by(f64::total_cmp);
+    Ok(times[times.len() / 2])
+}
+
+fn main() -> Result<()> {
+    let rows = std::env::var("BASALT_BENCH_ROWS").ok().map(|rows| rows.parse()).transpose()?.unwrap_or(ROWS);
+    let clock = SystemClock::default();
+    let mut schema = Schema::default();
+    for (name, ..) in &FIELDS {
+        schema.register(&[name.to_string()]);
+    }
+    let mut versions = Vec::new();
+    for id in 0..SEGMENTS {
+        let of_segment = id * rows / SEGMENTS..(id + 1) * rows / SEGMENTS;
+        let numbers: Vec<u64> = of_segment.map(|index| index * STRIDE % rows).collect();
+        versions.push(segment_of(id, &numbers, rows)?);
+    }
+    let made = MADE.replace("{rows}", &rows.to_string());
+    let table = |name: &str| {
+        format!("CREATE TABLE {name} AS SELECT {made} FROM (SELECT i * {STRIDE} % {rows} AS n FROM range({rows}) r(i))")
+    };
+    let mut setup = vec!["SET threads = 2".to_string(), table("plain"), table("indexed")];
+    setup.extend(FIELDS.iter().map(|(name, _, _)| format!("CREATE INDEX {name}_index ON indexed ({name})")));
+    let asked = |table: &str| {
+        PREDICATES.map(|(_, predicate)| format!("SELECT count(n + length(name)) FROM {table} WHERE {predicate}"))
+    };
+    let queries: Vec<String> = asked("plain").into_iter().chain(asked("indexed")).collect();
+    let theirs = duckdb::times(&setup, &queries.iter().map(String::as_str).collect::<Vec<_>>(), RUNS)?;
+    let fields: Vec<Field> = FIELDS.iter().map(|(name, of, _)| Field::new(*name, of.clone(), true)).collect();
+    let arrow = Arc::new(ArrowSchema::new(fields));
+    let columns: Arc<[ScanColumn]> = (1..=4).map(|field| ScanColumn::field(FieldId(field))).collect();
+    let context = SessionContext::new();
+    println!("{rows} rows in {SEGMENTS} segments; microseconds");
+    println!(
+        "{:<22} {:>6} {:>8} {:>10} {:>10} {:>10} {:>10}",
+        "", "rows", "chosen", "by terms", "by columns", "DuckDB", "its index"
+    );
+    for (index, (name, predicate)) in PREDICATES.iter().enumerate() {
+        let frame = DFSchema::try_from(Arc::clone(&arrow))?;
+        let expression = context.parse_sql_expr(predicate, &frame)?;
+        let predicate = context.create_physical_expr(expression, &frame)?;
+        let filter = ScanFilter { schema: Arc::clone(&arrow), columns: Arc::clone(&columns), predicate };
+        let selector = Selector::new(&filter, &schema)?;
+        let expected = theirs[index].rows[0][0].as_u64().context("a count")? as usize;
+        let mut times = Vec::new();
+        for path in [None, Some(AccessPath::IndexFilter), Some(AccessPath::ColumnScan)] {
+            let found = scan(&versions, &selector, &schema, path)?;
+            ensure!(found == expected, "{name}: {found} rows, not {expected}");
+            times.push(micros(&clock, || scan(&versions, &selector, &schema, path))?);
+        }
+        println!(
+            "{name:<22} {expected:>6} {:>8.0} {:>10.0} {:>10.0} {:>10.0} {:>10.0}",
+            times[0],
+            times[1],
+            times[2],
+            theirs[index].millis * 1e3,
+            theirs[index + PREDICATES.len()].millis * 1e3
+        );
+    }
+    Ok(())
+}
