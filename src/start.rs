@@ -120,6 +120,7 @@ impl Node {
             log: Arc::clone(&log),
             shards: Arc::clone(&shards),
             policy: MergePolicy::default(),
+            merges: basalt_leaf::compactor::permits(),
             store: open_directory(&arguments.data.join("store"))?,
             flush: FlushConfig::default(),
             clock: Arc::clone(&clock),

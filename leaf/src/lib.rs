@@ -21,6 +21,10 @@ pub mod overlay;
 
 pub mod segment;
 
+pub mod merge;
+
+pub mod compaction;
+
 pub mod keys;
 
 pub mod unsettled;
@@ -28,8 +32,6 @@ pub mod unsettled;
 pub mod apply;
 
 pub mod policy;
-
-pub mod merge;
 
 pub mod shard;
 
@@ -49,11 +51,15 @@ pub mod served;
 
 pub mod flush;
 
+pub mod compactor;
+
 pub mod pins;
 
 pub mod arrow;
 
 pub mod select;
+
+pub mod aggregate;
 
 pub mod counters;
 

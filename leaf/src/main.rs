@@ -118,6 +118,7 @@ async fn run(config: LeafConfig) -> Result<()> {
         store: open_directory(&config.store)?,
         shards: Arc::clone(&shards),
         policy: MergePolicy::default(),
+        merges: basalt_leaf::compactor::permits(),
         flush: FlushConfig { policy, ..FlushConfig::default() },
         clock,
     };

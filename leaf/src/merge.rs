@@ -1,6 +1,6 @@
 //! Makes one segment out of several: their living documents, overlays laid in.
 //!
-//! In: versions of segments. Out: a segment. Which to merge is [`policy`](crate::policy)'s decision; taking the result in
+//! In: versions of segments. Out: a segment. Which to merge is the policy's decision; taking the result in
 //! is the shard's.
 
 use std::collections::{BTreeMap, BTreeSet};

@@ -32,7 +32,7 @@ impl WrittenBytes {
 }
 
 /// Values for some rows; an absent one hides the segment's.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Run {
     /// INVARIANT: strictly ascending, as many as there are values; checked in [`Run::new`].
     rows: Vec<u32>,
@@ -89,7 +89,7 @@ impl Run {
 }
 
 /// Tells the places of what is in both of two ascending lists.
-fn both(a: &[u32], b: &[u32], mut found: impl FnMut(usize, usize)) {
+pub(crate) fn both(a: &[u32], b: &[u32], mut found: impl FnMut(usize, usize)) {
     match a.len() <= b.len() {
         true => search(a, b, found),
         false => search(b, a, |b, a| found(a, b)),

@@ -22,9 +22,11 @@ use basalt_common::log::{LogError, LogReader, LogRecord, ShardLog};
 use basalt_common::position::LogPosition;
 use basalt_common::schema::Schema;
 use object_store::ObjectStore;
+use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 use tracing::{error, info, warn};
 
+use crate::compactor;
 use crate::file::manifest::Manifest;
 use crate::flush::{FlushConfig, Flusher};
 use crate::policy::MergePolicy;
@@ -49,6 +51,8 @@ pub struct Pipeline {
     pub shards: Arc<Shards>,
     /// When segments are merged.
     pub policy: MergePolicy,
+    /// How many shards are merged at once.
+    pub merges: Arc<Semaphore>,
     /// How shards are flushed.
     pub flush: FlushConfig,
     /// The time for that.
@@ -137,7 +141,8 @@ impl Pipeline {
             Ok(writer) => {
                 let (log, clock) = (Arc::clone(&self.log), Arc::clone(&self.clock));
                 let flusher = Flusher::new(Arc::clone(&served), writer, log, clock, self.flush.clone());
-                tokio::join!(flusher.run(), self.follow(&served));
+                let merging = compactor::run(Arc::clone(&served), Arc::clone(&self.merges));
+                tokio::join!(flusher.run(), self.follow(&served), merging);
             }
             Err(reason) => stop(&served, reason),
         }

@@ -15,6 +15,11 @@ pub struct MergePolicy {
     pub segments_per_tier: usize,
     /// Segments of more rows than this are left as they are.
     pub rows_max: usize,
+    /// Segments of at most so many rows are merged while a batch is applied: that takes a few milliseconds, and less than beginning a
+    /// merge beside it.
+    pub inline_rows_max: usize,
+    /// With more segments than this, batches wait for merges: reads of many segments are slow.
+    pub segments_max: usize,
     /// A merge whose largest field might take more bytes than this is not done: one Arrow array holds 2 GiB of text.
     pub column_bytes_max: usize,
     /// The share of dead rows from which a segment is rewritten alone.
@@ -23,7 +28,14 @@ pub struct MergePolicy {
 
 impl Default for MergePolicy {
     fn default() -> Self {
-        Self { segments_per_tier: 8, rows_max: 1_000_000, column_bytes_max: 1 << 30, dead_share_max: 0.5 }
+        Self {
+            segments_per_tier: 8,
+            rows_max: 1_000_000,
+            inline_rows_max: 1_024,
+            segments_max: 256,
+            column_bytes_max: 1 << 30,
+            dead_share_max: 0.5,
+        }
     }
 }
 

@@ -1,6 +1,6 @@
 //! The rows that one scan wants of one shard.
 //!
-//! In: a scan, the snapshot pinned for its query. Out: batches of the scan's columns. Chooses, segment by segment, how rows are
+//! In: a scan, the snapshot pinned for its query. Out: batches of the scan's columns, or of their partial aggregates. Chooses, segment by segment, how rows are
 //! found: by their `_id`s, where the filter names these; from one end of a column's terms, where only the first rows are wanted;
 //! else by what the filter lets through, by terms or by tests of encoded columns. It reads no column of a row that does not pass.
 
@@ -8,13 +8,15 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use basalt_common::scan::ShardScan;
+use basalt_common::scan::{Aggregation, ShardScan};
 use basalt_common::schema::Schema;
 use datafusion::arrow::array::{RecordBatch, RecordBatchOptions, UInt32Array};
 use datafusion::common::{DataFusionError, Result, exec_datafusion_err};
+use datafusion::execution::memory_pool::MemoryReservation;
 use futures::stream::BoxStream;
-use futures::{StreamExt, TryStreamExt};
+use futures::{StreamExt, TryFutureExt, TryStreamExt};
 
+use crate::aggregate::PartialAggregate;
 use crate::arrow::Rows;
 use crate::counters::Counters;
 use crate::pins::RowsScanned;
@@ -25,6 +27,12 @@ use crate::shard::Snapshot;
 
 /// Rows of one batch of a scan: DataFusion's own size.
 const BATCH_ROWS: usize = 8192;
+
+/// Batches that are aggregated before others have their turn.
+const BATCHES_IN_A_ROW: usize = 64;
+
+/// Groups and states of more bytes than this are given away, to be merged by the plan.
+const GROUPS_BYTES_MAX: usize = 64 << 20;
 
 /// Rows by segment, ascending.
 type Located = BTreeMap<SegmentId, Vec<u32>>;
@@ -43,9 +51,47 @@ pub struct Reader {
     pub scanned: RowsScanned,
 }
 
+/// Rows of one segment that pass, ascending.
+struct Chosen {
+    version: Arc<SegmentVersion>,
+    rows: UInt32Array,
+}
+
 impl Reader {
     /// The batches, none of them empty.
     pub fn read(self, snapshot: Arc<Snapshot>) -> BoxStream<'static, Result<RecordBatch>> {
+        let (scan, schema) = (self.scan.clone(), Arc::clone(&self.schema));
+        let batch = move |Chosen { version, rows }: Chosen| {
+            let rows = Rows { version: &version, schema: &schema, rows: &rows };
+            let fields = scan.schema.fields().iter();
+            let columns = fields.zip(scan.columns.iter()).map(|(field, column)| rows.column(column, field));
+            let columns = columns.collect::<Result<Vec<_>>>()?;
+            let options = RecordBatchOptions::new().with_row_count(Some(rows.rows.len()));
+            Ok(RecordBatch::try_new_with_options(Arc::clone(&scan.schema), columns, &options)?)
+        };
+        self.choose(snapshot).map(move |chosen| batch(chosen?)).boxed()
+    }
+
+    /// Groups of the rows with the states of functions, in one batch or, where they take much memory, in several.
+    pub fn aggregate(
+        self,
+        plan: Arc<Aggregation>,
+        snapshot: Arc<Snapshot>,
+        memory: MemoryReservation,
+    ) -> BoxStream<'static, Result<RecordBatch>> {
+        let schema = Arc::clone(&self.schema);
+        let groups = PartialAggregate::new(plan, self.scan.clone(), &schema);
+        let chosen = self.choose(snapshot);
+        let begun = async move { Ok::<_, DataFusionError>(Grouping { groups: groups?, schema, chosen, memory }) };
+        let batches = begun.map_ok(|grouping| {
+            futures::stream::try_unfold(grouping, |mut grouping| async {
+                Ok(grouping.next().await?.map(|batch| (batch, grouping)))
+            })
+        });
+        batches.try_flatten_stream().boxed()
+    }
+
+    fn choose(self, snapshot: Arc<Snapshot>) -> BoxStream<'static, Result<Chosen>> {
         let selector = self.scan.filter.as_ref().map(|filter| Selector::new(filter, &self.schema)).transpose();
         let selector = match selector {
             Ok(selector) => selector,
@@ -63,13 +109,34 @@ impl Reader {
         };
         futures::stream::once(located).try_flatten().boxed()
     }
+}
 
-    fn batch(&self, rows: &Rows<'_>) -> Result<RecordBatch> {
-        let fields = self.scan.schema.fields().iter();
-        let columns = fields.zip(self.scan.columns.iter()).map(|(field, column)| rows.column(column, field));
-        let columns = columns.collect::<Result<Vec<_>>>()?;
-        let options = RecordBatchOptions::new().with_row_count(Some(rows.rows.len()));
-        Ok(RecordBatch::try_new_with_options(Arc::clone(&self.scan.schema), columns, &options)?)
+/// A partial aggregate that is being made.
+struct Grouping {
+    groups: PartialAggregate,
+    schema: Arc<Schema>,
+    chosen: BoxStream<'static, Result<Chosen>>,
+    memory: MemoryReservation,
+}
+
+impl Grouping {
+    /// The next groups: all that are left, or as many as memory holds.
+    async fn next(&mut self) -> Result<Option<RecordBatch>> {
+        let mut added = 0_usize;
+        while let Some(Chosen { version, rows }) = self.chosen.try_next().await? {
+            self.groups.add(&version, &self.schema, &rows)?;
+            added += 1;
+            if added.is_multiple_of(BATCHES_IN_A_ROW) {
+                let size = self.groups.size();
+                if size > GROUPS_BYTES_MAX || self.memory.try_resize(size).is_err() {
+                    break;
+                }
+                tokio::task::yield_now().await;
+            }
+        }
+        let groups = self.groups.emit();
+        self.memory.free();
+        groups
     }
 }
 
@@ -121,8 +188,8 @@ impl Walk {
         Ok(Candidates { rows, rest, start: 0 })
     }
 
-    /// The next batch, which may be empty; none at the end.
-    fn step(&mut self) -> Result<Option<RecordBatch>> {
+    /// The next rows, which may be none; nothing at the end.
+    fn step(&mut self) -> Result<Option<Chosen>> {
         let snapshot = Arc::clone(&self.snapshot);
         let Some(version) = snapshot.segments().get(self.segment).filter(|_| self.left > 0) else { return Ok(None) };
         let mut candidates = match self.candidates.take() {
@@ -145,18 +212,18 @@ impl Walk {
             true => self.segment += 1,
             false => self.candidates = Some(candidates),
         }
-        reader.batch(&Rows { version, schema: &reader.schema, rows: &rows }).map(Some)
+        Ok(Some(Chosen { version: Arc::clone(version), rows }))
     }
 }
 
 impl Iterator for Walk {
-    type Item = Result<RecordBatch>;
+    type Item = Result<Chosen>;
 
     fn next(&mut self) -> Option<Self::Item> {
         loop {
             match self.step() {
-                Ok(Some(batch)) if batch.num_rows() == 0 => {}
-                Ok(batch) => return batch.map(Ok),
+                Ok(Some(chosen)) if chosen.rows.is_empty() => {}
+                Ok(chosen) => return chosen.map(Ok),
                 Err(error) => {
                     self.left = 0;
                     return Some(Err(error));

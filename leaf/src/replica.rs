@@ -13,7 +13,6 @@ use tracing::{error, warn};
 use crate::apply::Outcome;
 use crate::policy::MergePolicy;
 use crate::requests::{Kept, Requests, Seen};
-use crate::segment::Segment;
 use crate::shard::{ApplyError, RestoreError, Shard, ShardCheckpoint};
 use crate::sources::{Sources, Verdict};
 
@@ -61,9 +60,9 @@ impl Replica {
         Checkpoint { shard, requests, sources: self.sources.clone() }
     }
 
-    /// Takes segments that lie in files, in place of those in memory that hold the same.
-    pub fn take_files(&mut self, segments: Vec<Arc<Segment>>) {
-        self.shard.take_files(segments);
+    /// The documents, to be laid out otherwise.
+    pub fn shard_mut(&mut self) -> &mut Shard {
+        &mut self.shard
     }
 
     /// The documents.

@@ -166,8 +166,8 @@ pub struct SegmentVersion {
 
 impl SegmentVersion {
     /// A segment over which nothing has been laid.
-    pub fn new(segment: Segment) -> Self {
-        Self { segment: Arc::new(segment), tombstones: Vec::new(), overlays: BTreeMap::new() }
+    pub fn new(segment: impl Into<Arc<Segment>>) -> Self {
+        Self { segment: segment.into(), tombstones: Vec::new(), overlays: BTreeMap::new() }
     }
 
     /// A segment with what was laid over it before.

@@ -23,6 +23,9 @@ use crate::shard::{ApplyError, Newest, Snapshot};
 /// How many batches' outcomes are kept for writers that ask: some seconds of many small writes.
 const OUTCOMES_KEPT: usize = 65_536;
 
+/// How many keys are pointed to merged rows before a batch has its turn: a few hundred microseconds.
+const KEYS_AT_ONCE: usize = 8_192;
+
 /// How far a shard is.
 #[derive(Debug, Clone, Default)]
 pub struct Progress {
@@ -272,7 +275,27 @@ impl Served {
     /// # Panics
     /// The shard has not begun.
     pub fn take_files(&self, segments: Vec<Arc<Segment>>) {
-        self.state().replica.lock().unwrap_or_else(PoisonError::into_inner).take_files(segments);
+        self.state().replica.lock().unwrap_or_else(PoisonError::into_inner).shard_mut().take_files(segments);
+    }
+
+    /// Merges segments once, if that is due; returns how many rows the new one has. Takes long; batches and reads go on meanwhile.
+    ///
+    /// # Errors
+    /// A segment is damaged.
+    ///
+    /// # Panics
+    /// The shard has not begun.
+    pub fn compact(&self) -> Result<Option<usize>, SegmentDamage> {
+        let replica = || self.state().replica.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(compaction) = replica().shard_mut().begin_compaction() else { return Ok(None) };
+        let compacted = compaction.run()?;
+        replica().shard_mut().take_compacted(&compacted);
+        let mut first = 0;
+        while !replica().shard_mut().repoint(&compacted, first, KEYS_AT_ONCE) {
+            first += KEYS_AT_ONCE;
+            std::thread::yield_now();
+        }
+        Ok(Some(compacted.hashes.len()))
     }
 
     /// A document, whole or some fields of it. Blocks while a batch is applied.

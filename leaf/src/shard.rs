@@ -1,7 +1,8 @@
 //! A shard in memory: segments, keys, and the order in which batches change them.
 //!
 //! In: batches, in the order of the log. Out: outcomes, and [`Snapshot`]s. The shard's content is a function of the batches
-//! alone; when segments are merged does not show in it. One thread applies; readers hold snapshots and never wait.
+//! alone; when segments are merged does not show in it. One thread applies; readers hold snapshots and never wait. Small segments are
+//! merged while batches are applied, larger ones beside it.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, PoisonError, RwLock};
@@ -15,6 +16,7 @@ use basalt_common::value::{FieldPath, Value};
 use thiserror::Error;
 
 use crate::apply::{Applier, Changes, Outcome, Versions};
+use crate::compaction::{Compacted, Compaction, Journal};
 use crate::field::all_rows;
 use crate::keys::Keys;
 use crate::merge::merge;
@@ -142,6 +144,10 @@ pub struct Shard {
     policy: MergePolicy,
     written: WrittenBytes,
     newest: Newest,
+    /// What happens to segments that are being merged beside it.
+    journal: Option<Journal>,
+    /// Whether keys of rows that a merge moved are still to be pointed to them.
+    repointing: bool,
     /// The damage by which a batch was not applied: what it left is no state.
     damage: Option<SegmentDamage>,
 }
@@ -159,6 +165,8 @@ impl Shard {
             policy,
             written: WrittenBytes::default(),
             newest: Newest::default(),
+            journal: None,
+            repointing: false,
             damage: None,
         }
     }
@@ -245,9 +253,15 @@ impl Shard {
             }
         }
         for (segment, field, run) in runs {
+            if let Some(journal) = &mut self.journal {
+                journal.note_laid(segment, field, &run);
+            }
             version_mut(&mut self.versions, segment).lay(field, run, &self.written);
         }
         for (segment, rows) in buried {
+            if let Some(journal) = &mut self.journal {
+                journal.note_buried(segment, &rows);
+            }
             version_mut(&mut self.versions, segment).bury(rows);
         }
         self.merge_segments()?;
@@ -269,17 +283,27 @@ impl Shard {
         self.newest.publish(Snapshot::new(self.applied, segments));
     }
 
-    /// Merges segments until the policy is content.
+    /// The segments to merge into one, among those of at most so many rows that are not being merged.
+    fn plan(&self, rows_max: usize) -> Vec<SegmentId> {
+        let size = |version: &Arc<SegmentVersion>| SegmentSize {
+            segment: version.segment().id(),
+            rows: version.segment().rows(),
+            live_rows: version.live_rows(),
+            column_bytes: version.segment().sizes().column_max + version.overlay_bytes(),
+        };
+        let mut sizes: Vec<SegmentSize> = self.versions.values().map(size).collect();
+        sizes.retain(|size| size.rows <= rows_max);
+        if let Some(journal) = &self.journal {
+            sizes.retain(|size| !journal.holds(size.segment));
+        }
+        self.policy.plan(&sizes)
+    }
+
+    /// Merges small segments until the policy is content; all, where there are too many.
     fn merge_segments(&mut self) -> Result<(), SegmentDamage> {
         loop {
-            let size = |version: &Arc<SegmentVersion>| SegmentSize {
-                segment: version.segment().id(),
-                rows: version.segment().rows(),
-                live_rows: version.live_rows(),
-                column_bytes: version.segment().sizes().column_max + version.overlay_bytes(),
-            };
-            let sizes: Vec<SegmentSize> = self.versions.values().map(size).collect();
-            let plan = self.policy.plan(&sizes);
+            let is_late = self.versions.len() > self.policy.segments_max;
+            let plan = self.plan(if is_late { usize::MAX } else { self.policy.inline_rows_max });
             if plan.is_empty() {
                 return Ok(());
             }
@@ -304,6 +328,51 @@ impl Shard {
             self.keys.put(Address { segment, row });
         }
         self.versions.insert(segment, Arc::new(version));
+    }
+
+    /// Begins a merge beside the shard, if the policy wants one and none is under way: [`Compaction::run`] makes it, without the
+    /// shard, [`Self::take_compacted`] takes it in.
+    pub fn begin_compaction(&mut self) -> Option<Compaction> {
+        if self.journal.is_some() || self.repointing || self.damage.is_some() {
+            return None;
+        }
+        let plan = self.plan(usize::MAX);
+        let versions: Vec<_> = plan.iter().map(|segment| Arc::clone(&self.versions[segment])).collect();
+        if versions.is_empty() {
+            return None;
+        }
+        let id = self.next_segment;
+        self.next_segment.0 += 1;
+        self.journal = Some(Journal::of(plan));
+        Some(Compaction { id, versions, hasher: self.keys.hasher() })
+    }
+
+    /// Takes in a merge that was begun, with all that happened to its rows since; keys are still to be pointed to them
+    /// ([`Self::repoint`]).
+    ///
+    /// # Panics
+    /// It is not the one that was begun.
+    pub fn take_compacted(&mut self, compacted: &Compacted) {
+        let journal = self.journal.take().expect("a merge is taken in that was begun");
+        let (laid, buried) = journal.carry_over(compacted);
+        let mut version = SegmentVersion::new(Arc::clone(&compacted.segment));
+        laid.into_iter().for_each(|(field, run)| version.lay(field, run, &self.written));
+        buried.into_iter().for_each(|rows| version.bury(rows));
+        for (segment, _) in &compacted.moves {
+            self.versions.remove(segment);
+        }
+        if version.segment().rows() > 0 {
+            self.versions.insert(compacted.segment.id(), Arc::new(version));
+        }
+        self.keys.move_rows(compacted);
+        self.repointing = true;
+        self.newest.publish(Snapshot::new(self.applied, self.versions.values().cloned().collect()));
+    }
+
+    /// Points keys to the rows of a merge that was taken in: of its rows from `first` on, so many. Whether all are.
+    pub fn repoint(&mut self, compacted: &Compacted, first: usize, count: usize) -> bool {
+        self.repointing = !self.keys.repoint(compacted, first, count);
+        !self.repointing
     }
 
     /// Takes segments that lie in files, in place of those in memory that hold the same.

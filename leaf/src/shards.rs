@@ -15,21 +15,24 @@ use basalt_common::clock::Clock;
 use basalt_common::failure::{Failure, FailureKind};
 use basalt_common::id::{CollectionId, ShardId};
 use basalt_common::position::{LogPosition, SourcePartition, SourceProgress};
-use basalt_common::scan::{ShardReader, ShardScan};
+use basalt_common::scan::{Aggregation, ShardReader, ShardScan};
 use basalt_common::schema::Schema;
 use basalt_common::value::json_write::{JsonStyle, write_json};
 use basalt_common::value::{Object, Value};
 use datafusion::common::{DataFusionError, Result};
+use datafusion::execution::memory_pool::MemoryConsumer;
 use datafusion::execution::{SendableRecordBatchStream, TaskContext};
 use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
-use futures::{StreamExt, TryStreamExt};
+use futures::{StreamExt, TryFutureExt};
 use tokio::sync::watch;
 
+use crate::aggregate::pays;
 use crate::counters::Counters;
 use crate::pins::{Pins, RowsScanned};
 use crate::reader::Reader;
 use crate::segment::SegmentDamage;
 use crate::served::Served;
+use crate::shard::Snapshot;
 
 /// How long a scan waits for the position of a fence; the query's own time limit is shorter, or ends it anyway.
 const FENCE_PATIENCE: Duration = Duration::from_secs(600);
@@ -128,28 +131,56 @@ impl Shards {
 impl ShardReader for Shards {
     fn open(&self, scan: &ShardScan, _context: &Arc<TaskContext>) -> Result<Option<SendableRecordBatchStream>> {
         let Some(shard) = scan.shard_id().filter(|shard| self.owns(*shard)) else { return Ok(None) };
-        let query = scan.target.query;
-        let rows = match (scan.after(), self.find(shard)) {
-            // Pinned here, not at the first poll: all scans of a plan then start from one moment.
-            (None, Some(served)) if served.is_open() => {
-                let (snapshot, scanned) = self.pins.pin(query, shard, || served.pin());
-                self.reader(scan, served, scanned).read(snapshot)
-            }
-            (after, _) => {
-                let (shards, scan) = (self.clone(), scan.clone());
-                let opened = async move {
-                    let served = shards.served_behind(shard, after).await?;
-                    let (snapshot, scanned) = shards.pins.pin(query, shard, || served.pin());
-                    Ok::<_, DataFusionError>(shards.reader(&scan, served, scanned).read(snapshot))
-                };
-                futures::stream::once(opened).try_flatten().boxed()
+        let rows = match self.pinned(scan, shard) {
+            Some((reader, snapshot)) => reader.read(snapshot),
+            None => {
+                let pinned = self.clone().pinned_behind(scan.clone(), shard);
+                pinned.map_ok(|(reader, snapshot)| reader.read(snapshot)).try_flatten_stream().boxed()
             }
         };
         Ok(Some(Box::pin(RecordBatchStreamAdapter::new(Arc::clone(&scan.schema), rows))))
     }
+
+    fn aggregate(
+        &self,
+        scan: &ShardScan,
+        aggregation: &Arc<Aggregation>,
+        context: &Arc<TaskContext>,
+    ) -> Result<Option<SendableRecordBatchStream>> {
+        let Some(shard) = scan.shard_id().filter(|shard| self.owns(*shard)) else { return Ok(None) };
+        let memory = MemoryConsumer::new("ShardAggregate").register(context.memory_pool());
+        let plan = Arc::clone(aggregation);
+        let groups = match self.pinned(scan, shard) {
+            Some((reader, snapshot)) => match pays(aggregation, scan, &reader.schema, &snapshot) {
+                true => reader.aggregate(plan, snapshot, memory),
+                false => return Ok(None),
+            },
+            None => {
+                let pinned = self.clone().pinned_behind(scan.clone(), shard);
+                let groups = move |(reader, snapshot): (Reader, _)| reader.aggregate(plan, snapshot, memory);
+                pinned.map_ok(groups).try_flatten_stream().boxed()
+            }
+        };
+        Ok(Some(Box::pin(RecordBatchStreamAdapter::new(Arc::clone(&aggregation.schema), groups))))
+    }
 }
 
 impl Shards {
+    /// A reader and the query's snapshot, where both can be had at once. Pinned before the first poll: all scans of a plan then start
+    /// from one moment.
+    fn pinned(&self, scan: &ShardScan, shard: ShardId) -> Option<(Reader, Arc<Snapshot>)> {
+        let served = self.find(shard).filter(|served| served.is_open() && scan.after().is_none())?;
+        let (snapshot, scanned) = self.pins.pin(scan.target.query, shard, || served.pin());
+        Some((self.reader(scan, served, scanned), snapshot))
+    }
+
+    /// The same, once the shard is open and has passed the scan's fence.
+    async fn pinned_behind(self, scan: ShardScan, shard: ShardId) -> Result<(Reader, Arc<Snapshot>)> {
+        let served = self.served_behind(shard, scan.after()).await?;
+        let (snapshot, scanned) = self.pins.pin(scan.target.query, shard, || served.pin());
+        Ok((self.reader(&scan, served, scanned), snapshot))
+    }
+
     /// Made once the snapshot is pinned: the schema of now knows every field in it.
     fn reader(&self, scan: &ShardScan, served: Arc<Served>, scanned: RowsScanned) -> Reader {
         let (schema, counters) = (self.schema(served.id().collection), Arc::clone(&self.counters));

@@ -83,6 +83,7 @@ impl Life {
             store,
             shards: Arc::clone(&shards),
             policy: MergePolicy::default(),
+            merges: basalt_leaf::compactor::permits(),
             flush,
             clock,
         };

@@ -33,6 +33,7 @@ use datafusion::physical_expr::expressions::{
     BinaryExpr, CaseExpr, Column, InListExpr, LikeExpr, Literal, NotExpr, is_not_null, is_null,
 };
 
+use crate::aggregates;
 use crate::model::{Disk, add, through_the_log};
 
 /// Fields as the filters see them: path, type among those it has, Arrow type.
@@ -50,10 +51,10 @@ const FIELDS: [(&[&str], Option<Type>, DataType); 8] = [
 type Expression = Arc<dyn PhysicalExpr>;
 
 /// Draws filters over the `_id` and the fields that are known.
-struct Filters {
-    random: SeededRandom,
-    schema: Arc<ArrowSchema>,
-    columns: Arc<[ScanColumn]>,
+pub(crate) struct Filters {
+    pub(crate) random: SeededRandom,
+    pub(crate) schema: Arc<ArrowSchema>,
+    pub(crate) columns: Arc<[ScanColumn]>,
 }
 
 impl Filters {
@@ -266,7 +267,8 @@ fn run(seed: u64, ids: u64, count: u64, policy: MergePolicy) -> Result<u64> {
     let lazy = MergePolicy { segments_per_tier: 1_000, dead_share_max: 2.0, ..MergePolicy::default() };
     let (mut files, mut memory, mut schema) = (Shard::new(policy.clone()), Shard::new(lazy), Schema::default());
     let mut log: Vec<(Batch, Vec<Outcome>)> = Vec::new();
-    let (mut done, mut asked, mut passed, mut walked) = (0, 0_u64, 0_u64, 0_u64);
+    let (mut done, mut asked, mut passed, mut walked, mut aggregated) = (0, 0_u64, 0_u64, 0_u64, 0_u64);
+    let runtime = tokio::runtime::Builder::new_current_thread().build()?;
     let mut taken: BTreeMap<(Option<AccessPath>, AccessPath), u64> = BTreeMap::new();
     let (mut before, mut located) = (files.newest().pin(), (0, 0));
     while done < count {
@@ -281,6 +283,9 @@ fn run(seed: u64, ids: u64, count: u64, policy: MergePolicy) -> Result<u64> {
         let outcomes = files.apply(position, &batch, &schema)?;
         memory.apply(position, &batch, &schema)?;
         log.push((batch, outcomes));
+        if disk.random.chance(1, 3) {
+            disk.merge(&mut files)?;
+        }
         if disk.random.chance(1, 8) {
             disk.flush(&mut files)?;
         }
@@ -307,6 +312,10 @@ fn run(seed: u64, ids: u64, count: u64, policy: MergePolicy) -> Result<u64> {
             }
             let scan = top_scan(&mut filters);
             walked += check_top(&in_files, &in_memory, &schema, &filter, &scan).with_context(what)?;
+            if asked.is_multiple_of(3) {
+                let check = aggregates::check(&in_files, &in_memory, &schema, &mut filters, &filter);
+                aggregated += u64::from(runtime.block_on(check).with_context(what)?);
+            }
             asked += 1;
             passed += u64::from(!expected.is_empty());
             located.0 += u64::from(check_located(&files, &in_files, &schema, &mut filters, ids)?);
@@ -321,7 +330,8 @@ fn run(seed: u64, ids: u64, count: u64, policy: MergePolicy) -> Result<u64> {
         ensure!(by(Some(path), path) * 4 > asked, "{path} was hardly taken");
     }
     ensure!(by(None, AccessPath::IndexFilter) > 0, "the index is never chosen");
-    println!("first rows by walking terms: {walked} segments");
+    println!("first rows by walking terms: {walked} segments; aggregates that the leaf would make: {aggregated}");
+    ensure!(aggregated > 10, "hardly anything was aggregated by encoded keys");
     ensure!(passed * 4 > asked && disk.done.reopens > 1, "hardly anything was tested");
     ensure!(located.0 == asked && located.1 < asked, "keys tell of now, and not always of before: {located:?}");
     Ok(walked)
@@ -332,7 +342,7 @@ fn filters_choose_the_same_rows_everywhere() -> Result<()> {
     let mut walked = 0;
     for (seed, ids, policy) in [
         (1, 500, MergePolicy::default()),
-        (2, 60, MergePolicy { segments_per_tier: 2, ..MergePolicy::default() }),
+        (2, 60, MergePolicy { segments_per_tier: 2, inline_rows_max: 0, ..MergePolicy::default() }),
         (3, 3_000, MergePolicy { segments_per_tier: 64, dead_share_max: 2.0, ..MergePolicy::default() }),
     ] {
         let seed = seed_of_round(seed);

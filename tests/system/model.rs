@@ -19,6 +19,7 @@ use basalt_common::value::{Object, Value};
 use basalt_common::version::Horizon;
 use basalt_harness::operations::{Effect, Model, Operation, Operations, seed_of_round};
 use basalt_leaf::apply::Outcome;
+use basalt_leaf::compaction::{Compacted, Compaction};
 use basalt_leaf::policy::MergePolicy;
 use basalt_leaf::replica::Checkpoint;
 use basalt_leaf::shard::{Shard, Snapshot};
@@ -145,8 +146,17 @@ fn apply_again(shard: &mut Shard, log: &[(Batch, Vec<Outcome>)], next: usize, sc
 pub(super) struct Durability {
     pub(super) flushes: u64,
     pub(super) reopens: u64,
+    pub(super) merges: u64,
     segments: u64,
     bytes: u64,
+}
+
+/// How far a merge beside the shard is.
+enum Merge {
+    None,
+    Begun(Compaction),
+    Made(Compacted),
+    Taken(Compacted, usize),
 }
 
 /// The shard's store, and when it is flushed and reopened.
@@ -155,6 +165,7 @@ pub(super) struct Disk {
     writer: Writer,
     pub(super) random: SeededRandom,
     pub(super) done: Durability,
+    merge: Merge,
     /// Where the store is a directory.
     _folder: Option<tempfile::TempDir>,
 }
@@ -169,7 +180,14 @@ impl Disk {
         };
         let runtime = tokio::runtime::Builder::new_current_thread().build()?;
         let writer = Writer::new(ShardStore::new(store, SHARD), LogIncarnation(1), None);
-        Ok(Self { runtime, writer, random: SeededRandom::new(seed), done: Durability::default(), _folder: folder })
+        Ok(Self {
+            runtime,
+            writer,
+            random: SeededRandom::new(seed),
+            done: Durability::default(),
+            merge: Merge::None,
+            _folder: folder,
+        })
     }
 
     /// Writes the shard; what was written is read from its files from then on.
@@ -181,6 +199,29 @@ impl Disk {
         self.done.segments += written.segments as u64;
         self.done.bytes += written.bytes;
         shard.take_files(self.runtime.block_on(self.writer.open_new(&before))?);
+        Ok(())
+    }
+
+    /// Goes one step on with a merge beside the shard: between two steps batches are applied.
+    pub(super) fn merge(&mut self, shard: &mut Shard) -> Result<()> {
+        self.merge = match std::mem::replace(&mut self.merge, Merge::None) {
+            Merge::None => shard.begin_compaction().map_or(Merge::None, Merge::Begun),
+            Merge::Begun(compaction) => Merge::Made(compaction.run()?),
+            Merge::Made(compacted) => {
+                shard.take_compacted(&compacted);
+                Merge::Taken(compacted, 0)
+            }
+            Merge::Taken(compacted, first) => {
+                let count = 1 + self.random.below(compacted.hashes.len() as u64 + 1) as usize;
+                match shard.repoint(&compacted, first, count) {
+                    true => {
+                        self.done.merges += 1;
+                        Merge::None
+                    }
+                    false => Merge::Taken(compacted, first + count),
+                }
+            }
+        };
         Ok(())
     }
 
@@ -199,6 +240,7 @@ impl Disk {
             None => Shard::new(policy),
         };
         self.writer = Writer::new(store, LogIncarnation(1), newest);
+        self.merge = Merge::None;
         let next = shard.newest().pin().position().map_or(0, |position| position.0 as usize + 1);
         apply_again(&mut shard, log, next, schema)?;
         self.done.reopens += 1;
@@ -230,6 +272,9 @@ fn run(seed: u64, ids: u64, count: u64, policy: MergePolicy, disk: &mut Disk) ->
         }
         done += expected.len() as u64;
         log.push((batch, outcomes));
+        if disk.random.chance(1, 3) {
+            disk.merge(&mut shard)?;
+        }
         if disk.random.chance(1, 17) {
             disk.flush(&mut shard).with_context(|| format!("flushed after {done} operations"))?;
         }
@@ -261,6 +306,7 @@ fn check(runs: &[(u64, u64, MergePolicy, bool)]) -> Result<()> {
         let effects = run(seed, *ids, 250_000, policy.clone(), &mut disk);
         let effects = effects.with_context(|| format!("seed {seed}, {ids} documents, {policy:?}"))?;
         println!("seed {seed}: {:?}", disk.done);
+        ensure!(disk.done.merges >= 100 || policy.inline_rows_max > 100, "hardly merged: {:?}", disk.done);
         ensure!(disk.done.flushes >= 200 && disk.done.reopens >= 40, "hardly flushed or reopened: {:?}", disk.done);
         effects.into_iter().for_each(|(effect, count)| *total.entry(effect).or_default() += count);
     }
@@ -271,12 +317,13 @@ fn check(runs: &[(u64, u64, MergePolicy, bool)]) -> Result<()> {
 
 #[test]
 fn a_shard_is_a_map_of_documents() -> Result<()> {
-    check(&[(2, 300, MergePolicy::default(), true), (3, 2_000, MergePolicy::default(), false)])
+    let beside = MergePolicy { inline_rows_max: 8, ..MergePolicy::default() };
+    check(&[(2, 300, MergePolicy::default(), true), (3, 2_000, beside, false)])
 }
 
 #[test]
 fn a_shard_is_a_map_of_documents_however_it_merges() -> Result<()> {
-    let eager = MergePolicy { segments_per_tier: 2, ..MergePolicy::default() };
+    let eager = MergePolicy { segments_per_tier: 2, inline_rows_max: 0, ..MergePolicy::default() };
     let lazy = MergePolicy { segments_per_tier: 64, dead_share_max: 2.0, ..MergePolicy::default() };
     check(&[(1, 40, eager, true), (4, 200, lazy, false)])
 }

@@ -140,6 +140,9 @@ impl Plan {
             }
             log.push((batch, outcomes));
             unsettled_most = unsettled_most.max(shard.checkpoint().unsettled.operations());
+            if disk.random.chance(1, 5) {
+                disk.merge(&mut shard)?;
+            }
             if disk.random.chance(1, 40) {
                 disk.flush(&mut shard)?;
             }
@@ -196,7 +199,7 @@ fn any_order_of_arrival_ends_the_same() -> Result<()> {
 
 #[test]
 fn any_order_of_arrival_ends_the_same_however_it_merges() -> Result<()> {
-    let eager = MergePolicy { segments_per_tier: 2, ..MergePolicy::default() };
+    let eager = MergePolicy { segments_per_tier: 2, inline_rows_max: 0, ..MergePolicy::default() };
     check(&Plan { seed: 2, ids: 40, count: 125_000, lateness: Some(60), policy: eager })?;
     // Without a horizon an operation may come at any time; each document has few.
     let lazy = MergePolicy { segments_per_tier: 64, dead_share_max: 2.0, ..MergePolicy::default() };

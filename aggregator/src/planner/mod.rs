@@ -1,12 +1,14 @@
 //! Turns DataFusion's plan for one machine into one that runs where the shards are.
 //!
 //! In: a logical plan. Out: a physical plan. [`ShardPlanner`] stands before datafusion-distributed's planner: it joins
-//! colocated rows in place ([`colocated`]), tells scans what a sort above wants ([`top`]), sends a plan with one owner there whole, and else names the query's nodes in every
+//! colocated rows in place ([`colocated`]), tells scans what a sort above wants ([`top`]), gives partial
+//! aggregates to the leaves ([`partial`]), sends a plan with one owner there whole, and else names the query's nodes in every
 //! scan. The hooks ([`tasks`]) then tell the distributed planner how many tasks a stage has, which shards each gets and
 //! where it runs. [`ExplainPlanner`] stands before all and shows what they made.
 
 mod colocated;
 mod explain;
+mod partial;
 mod subquery;
 mod tasks;
 mod top;
@@ -42,7 +44,7 @@ impl QueryPlanner for ShardPlanner {
         session: &dyn Session,
     ) -> Result<Arc<dyn ExecutionPlan>> {
         let plan = DefaultPhysicalPlanner::default().create_physical_plan(logical_plan, session).await?;
-        let plan = top::tell_scans(colocated::join_in_place(plan)?)?;
+        let plan = partial::give_to_leaves(top::tell_scans(colocated::join_in_place(plan)?)?)?;
         let owners = owners(&plan)?;
         match owners.as_slice() {
             [] => Ok(plan),

@@ -1,4 +1,4 @@
-//! [`ScanCodec`]: how a [`ShardScanExec`] crosses processes.
+//! [`ScanCodec`]: how a [`ShardScanExec`] crosses processes; a [`ShardAggregateExec`] is its input, and nothing more.
 //!
 //! In and out: protobuf, inside DataFusion's encoding of physical plans. The layout and the task list do not cross: they
 //! serve planning, which is over by then.
@@ -16,7 +16,9 @@ use datafusion_proto::protobuf;
 use prost::Message;
 use url::Url;
 
-use super::{AccessPath, ScanColumn, ScanFilter, ScanStep, ScanTarget, ScanTop, ShardPlace, ShardScanExec};
+use super::{
+    AccessPath, ScanColumn, ScanFilter, ScanStep, ScanTarget, ScanTop, ShardAggregateExec, ShardPlace, ShardScanExec,
+};
 use crate::calls::QueryId;
 use crate::fence::Fence;
 use crate::id::{CollectionId, FieldId};
@@ -230,10 +232,13 @@ impl PhysicalExtensionCodec for ScanCodec {
     fn try_decode(
         &self,
         buffer: &[u8],
-        _inputs: &[Arc<dyn ExecutionPlan>],
+        inputs: &[Arc<dyn ExecutionPlan>],
         context: &TaskContext,
         converter: &dyn PhysicalProtoConverterExtension,
     ) -> Result<Arc<dyn ExecutionPlan>> {
+        if let [partial] = inputs {
+            return Ok(Arc::new(ShardAggregateExec::try_new(Arc::clone(partial))?));
+        }
         let message = ScanMessage::decode(buffer).map_err(|error| DataFusionError::External(Box::new(error)))?;
         Ok(Arc::new(decode(message, context, converter)?))
     }
@@ -244,6 +249,9 @@ impl PhysicalExtensionCodec for ScanCodec {
         buffer: &mut Vec<u8>,
         converter: &dyn PhysicalProtoConverterExtension,
     ) -> Result<()> {
+        if node.is::<ShardAggregateExec>() {
+            return Ok(());
+        }
         let Some(scan) = node.downcast_ref::<ShardScanExec>() else {
             return internal_err!("the plan node {} cannot be sent to another process", node.name());
         };

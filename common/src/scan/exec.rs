@@ -193,7 +193,13 @@ impl ShardScanExec {
         Ok(shards.into_iter().map(|places| self.over(places.into(), partitions)).collect())
     }
 
-    fn shard_scan(&self, shard: u32) -> ShardScan {
+    /// The shards that a partition reads.
+    pub(super) fn places_of(&self, partition: usize) -> Vec<ShardPlace> {
+        let partitions = self.properties.partitioning.partition_count();
+        self.places.iter().skip(partition).step_by(partitions).cloned().collect()
+    }
+
+    pub(super) fn shard_scan(&self, shard: u32) -> ShardScan {
         ShardScan {
             target: Arc::clone(&self.target),
             shard,
@@ -356,8 +362,7 @@ impl ExecutionPlan for ShardScanExec {
     }
 
     fn execute(&self, partition: usize, context: Arc<TaskContext>) -> Result<SendableRecordBatchStream> {
-        let partitions = self.properties.partitioning.partition_count();
-        let mine: Vec<ShardPlace> = self.places.iter().skip(partition).step_by(partitions).cloned().collect();
+        let mine = self.places_of(partition);
         let metrics = BaselineMetrics::new(&self.metrics, partition);
         let scan = self.clone();
         let streams = futures::stream::iter(mine).map(move |place| scan.open(&place, &context)).try_flatten();

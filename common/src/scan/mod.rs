@@ -5,6 +5,7 @@
 //! streamed from its owner through [`wire`](crate::wire). Placing the operator where its shards are is the planner's
 //! work (in the aggregator); being right wherever it runs is this module's.
 
+mod aggregate;
 mod codec;
 mod column;
 mod exec;
@@ -20,6 +21,7 @@ use datafusion::error::Result;
 use datafusion::execution::{SendableRecordBatchStream, TaskContext};
 use url::Url;
 
+pub use aggregate::{Aggregation, Expression, ShardAggregateExec};
 pub use codec::ScanCodec;
 pub use column::{ScanColumn, ScanStep};
 pub use exec::{ShardLayout, ShardScanExec};
@@ -105,6 +107,22 @@ pub trait ShardReader: fmt::Debug + Send + Sync + 'static {
     /// # Errors
     /// The shard is owned here and cannot be read.
     fn open(&self, scan: &ShardScan, context: &Arc<TaskContext>) -> Result<Option<SendableRecordBatchStream>>;
+
+    /// Aggregates what a scan of one shard gives, or answers `None` where that is better left to the plan: the shard is not owned by
+    /// this process, or its columns are not encoded by what they are grouped by.
+    ///
+    /// The stream has the columns of `aggregation.schema`; a group may come several times, with states to be merged.
+    ///
+    /// # Errors
+    /// The shard is owned here and cannot be read.
+    fn aggregate(
+        &self,
+        _scan: &ShardScan,
+        _aggregation: &Arc<Aggregation>,
+        _context: &Arc<TaskContext>,
+    ) -> Result<Option<SendableRecordBatchStream>> {
+        Ok(None)
+    }
 }
 
 /// What scans need from the process they run in; an extension of the session's configuration.

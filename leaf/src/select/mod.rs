@@ -38,7 +38,8 @@ use crate::overlay::Run;
 use crate::segment::{SegmentDamage, SegmentVersion};
 use bits::Bits;
 use by_terms::Found;
-use test::{Place, Test};
+use test::Test;
+pub(crate) use test::{Encoded, Place, Tested};
 pub use top::Top;
 
 /// Terms are followed where they name at most one of so many rows: to find and read a row by itself costs as much as to test so many

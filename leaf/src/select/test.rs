@@ -26,7 +26,7 @@ use crate::terms::Terms;
 
 /// What is tested: the values of one type of a field, or the `_id`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Place {
+pub(crate) enum Place {
     Id,
     Field(FieldId),
 }
@@ -40,9 +40,9 @@ pub(super) struct Test {
 
 /// What a test looks at in a file: a column, and its terms if it has them.
 #[derive(Clone, Copy)]
-pub(super) struct Encoded<'v> {
-    pub(super) column: &'v Column,
-    pub(super) terms: Option<&'v Terms>,
+pub(crate) struct Encoded<'v> {
+    pub(crate) column: &'v Column,
+    pub(crate) terms: Option<&'v Terms>,
 }
 
 impl Test {
@@ -88,15 +88,15 @@ impl Test {
 
 /// A column that can be tested: of one type, and an Arrow array of just its values.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Tested {
-    pub(super) place: Place,
-    pub(super) of: Type,
+pub(crate) struct Tested {
+    pub(crate) place: Place,
+    pub(crate) of: Type,
     /// The type that the scan names, where the field has several.
-    pub(super) kind: Option<Type>,
+    pub(crate) kind: Option<Type>,
 }
 
 impl Tested {
-    pub(super) fn of(column: &ScanColumn, wanted: &Field, schema: &Schema) -> Option<Self> {
+    pub(crate) fn of(column: &ScanColumn, wanted: &Field, schema: &Schema) -> Option<Self> {
         let of = match wanted.data_type() {
             DataType::Boolean => Type::Bool,
             DataType::Int64 => Type::Int,
@@ -121,7 +121,7 @@ impl Tested {
 
     /// The column in a segment's file: none where no row has a value of the type. `None` where there is no such column, and the
     /// values have to be evaluated.
-    pub(super) fn column<'v>(&self, version: &'v SegmentVersion) -> Option<Option<Encoded<'v>>> {
+    pub(crate) fn column<'v>(&self, version: &'v SegmentVersion) -> Option<Option<Encoded<'v>>> {
         let field = match self.place {
             Place::Id => {
                 return match version.segment().ids() {

@@ -1,0 +1,233 @@
+//! Partial aggregates over the rows of one shard.
+//!
+//! In: what a plan asks to be aggregated, rows of segments. Out: groups with the states of their functions, which are DataFusion's
+//! own. Where a segment's columns are encoded by few values, a row's group is found in an array by the numbers of its keys, and only
+//! the first row of a group has its key made and looked up; elsewhere all rows have. What patches laid over a key is looked up too.
+
+mod keys;
+
+use std::sync::Arc;
+
+use basalt_common::scan::{Aggregation, ShardScan};
+use basalt_common::schema::Schema;
+use datafusion::arrow::array::{ArrayRef, AsArray, RecordBatch, RecordBatchOptions, UInt32Array, new_null_array};
+use datafusion::arrow::datatypes::{Schema as ArrowSchema, SchemaRef};
+use datafusion::common::{DataFusionError, Result, internal_err};
+use datafusion::logical_expr::{EmitTo, GroupsAccumulator};
+use datafusion::physical_expr::PhysicalExpr;
+use datafusion::physical_expr::utils::collect_columns;
+use datafusion::physical_plan::aggregates::group_values::{GroupValues, new_group_values};
+use datafusion::physical_plan::aggregates::order::GroupOrdering;
+
+use crate::arrow::Rows;
+use crate::segment::{SegmentDamage, SegmentId, SegmentVersion};
+use crate::select::Tested;
+use crate::shard::Snapshot;
+use keys::SegmentKeys;
+
+/// No group yet.
+const NONE: u32 = u32::MAX;
+
+/// Groups of a shard's rows, with the states of functions.
+pub struct PartialAggregate {
+    plan: Arc<Aggregation>,
+    scan: ShardScan,
+    /// The columns that are grouped by, if their values may be encoded.
+    tested: Option<Vec<Tested>>,
+    /// Which columns of the scan arguments are made of; keys need others.
+    read: Vec<bool>,
+    groups: Box<dyn GroupValues>,
+    functions: Vec<Box<dyn GroupsAccumulator>>,
+    /// The group of each number of a segment's keys.
+    known: Option<(SegmentId, Vec<u32>)>,
+}
+
+fn tested(plan: &Aggregation, scan: &ShardScan, schema: &Schema) -> Option<Vec<Tested>> {
+    let key = |key: &usize| Tested::of(&scan.columns[*key], scan.schema.field(*key), schema);
+    plan.keys.iter().map(key).collect()
+}
+
+/// Whether most rows of a snapshot are in segments whose keys are few; only then is anything gained over the plan's own operators.
+pub fn pays(plan: &Aggregation, scan: &ShardScan, schema: &Schema, snapshot: &Snapshot) -> bool {
+    let Some(tested) = tested(plan, scan, schema) else { return false };
+    let (mut all, mut few) = (0, 0);
+    for version in snapshot.segments() {
+        let rows = version.segment().rows();
+        all += rows;
+        few += if SegmentKeys::of(&tested, version).is_some() { rows } else { 0 };
+    }
+    few > all / 2
+}
+
+impl PartialAggregate {
+    /// No groups yet.
+    ///
+    /// # Errors
+    /// A function keeps no states for many groups, or a key is of a type that nothing is grouped by.
+    pub fn new(plan: Arc<Aggregation>, scan: ShardScan, schema: &Schema) -> Result<Self> {
+        let keys: Vec<usize> = (0..plan.keys.len()).collect();
+        let groups = new_group_values(Arc::new(plan.schema.project(&keys)?), &GroupOrdering::None)?;
+        let functions = plan.functions.iter().map(|function| function.create_groups_accumulator());
+        let (functions, tested) = (functions.collect::<Result<_>>()?, tested(&plan, &scan, schema));
+        let read = columns_of_arguments(&plan, scan.columns.len());
+        Ok(Self { plan, scan, tested, read, groups, functions, known: None })
+    }
+
+    /// Bytes of memory that groups and states take.
+    pub fn size(&self) -> usize {
+        self.groups.size() + self.functions.iter().map(|function| function.size()).sum::<usize>()
+    }
+
+    /// Adds rows of one segment.
+    ///
+    /// # Errors
+    /// The segment is damaged, or an expression fails.
+    pub fn add(&mut self, version: &SegmentVersion, schema: &Schema, rows: &UInt32Array) -> Result<()> {
+        let rows = Rows { version, schema, rows };
+        let groups = self.groups_of(&rows)?;
+        let count = self.groups.len();
+        let arguments = self.arguments(&rows)?;
+        let plan = Arc::clone(&self.plan);
+        for ((function, states), filter) in plan.functions.iter().zip(&mut self.functions).zip(&plan.filters) {
+            let evaluate =
+                |expression: &Arc<dyn PhysicalExpr>| expression.evaluate(&arguments)?.into_array(rows.rows.len());
+            let values = function.expressions().iter().map(evaluate).collect::<Result<Vec<_>>>()?;
+            let filter = filter.as_ref().map(evaluate).transpose()?;
+            let filter = match &filter {
+                Some(filter) => match filter.as_boolean_opt() {
+                    Some(filter) => Some(filter),
+                    None => return internal_err!("the filter of an aggregate is no boolean"),
+                },
+                None => None,
+            };
+            states.update_batch(&values, &groups, filter, count)?;
+        }
+        Ok(())
+    }
+
+    /// The groups so far with their states, which are then forgotten; nothing where there are none.
+    ///
+    /// # Errors
+    /// A function cannot give its states.
+    pub fn emit(&mut self) -> Result<Option<RecordBatch>> {
+        self.known = None;
+        if self.groups.is_empty() {
+            return Ok(None);
+        }
+        let mut columns = self.groups.emit(EmitTo::All)?;
+        // Some kinds still know the groups that they gave away.
+        self.groups.clear_shrink(0);
+        for states in &mut self.functions {
+            columns.extend(states.state(EmitTo::All)?);
+        }
+        Ok(Some(RecordBatch::try_new(Arc::clone(&self.plan.schema), columns)?))
+    }
+
+    /// The group of each row.
+    fn groups_of(&mut self, rows: &Rows<'_>) -> Result<Vec<usize>> {
+        let version = rows.version;
+        let damaged = |cause| {
+            DataFusionError::External(Box::new(SegmentDamage { segment: version.segment().id(), field: None, cause }))
+        };
+        let keys = self.tested.as_ref().and_then(|tested| SegmentKeys::of(tested, version));
+        let numbers = match &keys {
+            Some(keys) => keys.numbers(rows.rows.values()).map_err(damaged)?,
+            None => None,
+        };
+        let (Some(keys), Some(numbers)) = (keys, numbers) else { return self.look_up(rows) };
+        let segment = version.segment().id();
+        let mut known = match self.known.take() {
+            Some((of, known)) if of == segment => known,
+            _ => vec![NONE; keys.count()],
+        };
+        let laid_over = keys.laid_over(rows.rows.values());
+        let mut laid = laid_over.iter().copied().peekable();
+        // The first row of each group that was not seen yet, and the rows whose keys are not what the segment says.
+        let mut unseen: Vec<(usize, Option<u32>)> = Vec::new();
+        for (place, number) in numbers.iter().enumerate() {
+            if laid.next_if_eq(&place).is_some() {
+                unseen.push((place, None));
+            } else if known[*number as usize] == NONE {
+                // Taken by this row: no other is looked up for it.
+                known[*number as usize] = 0;
+                unseen.push((place, Some(*number)));
+            }
+        }
+        let places = UInt32Array::from_iter_values(unseen.iter().map(|(place, _)| rows.rows.value(*place)));
+        let found = self.look_up(&Rows { rows: &places, ..*rows })?;
+        for ((_, number), group) in unseen.iter().zip(&found) {
+            if let Some(number) = number {
+                known[*number as usize] = u32::try_from(*group).map_err(|_| too_many())?;
+            }
+        }
+        let mut groups: Vec<usize> = numbers.iter().map(|number| known[*number as usize] as usize).collect();
+        for ((place, number), group) in unseen.iter().zip(found) {
+            if number.is_none() {
+                groups[*place] = group;
+            }
+        }
+        self.known = Some((segment, known));
+        Ok(groups)
+    }
+
+    /// The group of each row by the values of its keys.
+    fn look_up(&mut self, rows: &Rows<'_>) -> Result<Vec<usize>> {
+        let key = |key: &usize| rows.column(&self.scan.columns[*key], self.scan.schema.field(*key));
+        let keys = self.plan.keys.iter().map(key).collect::<Result<Vec<ArrayRef>>>()?;
+        let mut groups = Vec::with_capacity(rows.rows.len());
+        self.groups.intern(&keys, &mut groups)?;
+        Ok(groups)
+    }
+
+    /// The columns that arguments are made of; nulls in place of the others.
+    fn arguments(&self, rows: &Rows<'_>) -> Result<RecordBatch> {
+        let count = rows.rows.len();
+        let column = |index: usize| match self.read[index] {
+            true => rows.column(&self.scan.columns[index], self.scan.schema.field(index)),
+            false => Ok(new_null_array(self.scan.schema.field(index).data_type(), count)),
+        };
+        let columns = (0..self.read.len()).map(column).collect::<Result<Vec<_>>>()?;
+        let batch = batch(&self.scan.schema, columns, count)?;
+        let Some((schema, expressions)) = &self.plan.projection else { return Ok(batch) };
+        let evaluate = |expression: &Arc<dyn PhysicalExpr>| expression.evaluate(&batch)?.into_array(count);
+        batch_of(schema, expressions, evaluate, count)
+    }
+}
+
+fn batch_of(
+    schema: &SchemaRef,
+    expressions: &[Arc<dyn PhysicalExpr>],
+    evaluate: impl Fn(&Arc<dyn PhysicalExpr>) -> Result<ArrayRef>,
+    count: usize,
+) -> Result<RecordBatch> {
+    batch(schema, expressions.iter().map(evaluate).collect::<Result<Vec<_>>>()?, count)
+}
+
+/// A batch of columns that may be null, whatever the schema says: those that nobody reads are.
+fn batch(schema: &SchemaRef, columns: Vec<ArrayRef>, count: usize) -> Result<RecordBatch> {
+    let fields = schema.fields().iter().map(|field| field.as_ref().clone().with_nullable(true));
+    let schema = Arc::new(ArrowSchema::new(fields.collect::<Vec<_>>()));
+    let options = RecordBatchOptions::new().with_row_count(Some(count));
+    Ok(RecordBatch::try_new_with_options(schema, columns, &options)?)
+}
+
+fn too_many() -> DataFusionError {
+    DataFusionError::ResourcesExhausted("a partial aggregate has more than 2^32 groups".into())
+}
+
+/// Which columns of the scan the functions' arguments and filters are made of.
+fn columns_of_arguments(plan: &Aggregation, columns: usize) -> Vec<bool> {
+    let arguments = plan.functions.iter().flat_map(|function| function.expressions());
+    let mut read: Vec<usize> = arguments
+        .chain(plan.filters.iter().flatten().cloned())
+        .flat_map(|expression| collect_columns(&expression))
+        .map(|column| column.index())
+        .collect();
+    if let Some((_, expressions)) = &plan.projection {
+        let below = read.iter().flat_map(|index| collect_columns(&expressions[*index]));
+        read = below.map(|column| column.index()).collect();
+    }
+    let mut all = vec![false; columns];
+    read.into_iter().for_each(|index| all[index] = true);
+    all
+}

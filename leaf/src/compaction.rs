@@ -1,0 +1,147 @@
+//! Merges that are made beside the applying of batches.
+//!
+//! In: versions of segments, as they are when it begins. Out: one segment of their living documents, and where each row went. What
+//! becomes of the old rows meanwhile is noted in a [`Journal`], and carried over in the step in which the new segment takes their
+//! place. Which segments, and when, is the policy's decision.
+//!
+//! ```text
+//! segments 3, 5 ──begin──▶ merged off the applying thread ──▶ segment 9
+//!        │ batches: row 7 of 5 dies, a field of row 2 of 3 is patched        │
+//!        └──journal──────────────────────────────────────────────────────────▼ row 7 of 5 is row 11 of 9: buried; …
+//! ```
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::hash::{BuildHasher, RandomState};
+use std::ops::Range;
+use std::sync::Arc;
+
+use basalt_common::id::FieldId;
+use datafusion::arrow::array::UInt32Array;
+use roaring::RoaringBitmap;
+
+use crate::field::{RowSet, all_rows};
+use crate::merge::merge;
+use crate::overlay::Run;
+use crate::segment::{Address, Segment, SegmentDamage, SegmentId, SegmentVersion};
+
+/// A merge that is to be made.
+#[derive(Debug)]
+pub struct Compaction {
+    /// The number of the segment that is made.
+    pub id: SegmentId,
+    /// What is merged.
+    pub versions: Vec<Arc<SegmentVersion>>,
+    /// How `_id`s are hashed in the shard's keys.
+    pub hasher: RandomState,
+}
+
+/// A merge that was made, and is to be taken in.
+#[derive(Debug)]
+pub struct Compacted {
+    /// The segment.
+    pub segment: Arc<Segment>,
+    /// Where the rows of the old ones are in it, in the order of its rows.
+    pub moves: Vec<(SegmentId, Moved)>,
+    /// The hash of each row's `_id`.
+    pub hashes: Vec<u64>,
+}
+
+impl Compacted {
+    /// Where some of its rows were: the segment, the row there, the row now.
+    pub fn rows(&self, rows: Range<usize>) -> impl Iterator<Item = (SegmentId, u32, u32)> + '_ {
+        self.moves.iter().flat_map(move |(segment, moved)| {
+            let first = moved.first as usize;
+            let within =
+                rows.start.clamp(first, first + moved.rows.len())..rows.end.clamp(first, first + moved.rows.len());
+            let before = &moved.rows.values()[within.start - first..within.end - first];
+            before.iter().zip(within).map(|(row, now)| (*segment, *row, now as u32))
+        })
+    }
+}
+
+impl Compaction {
+    /// Makes the segment. Takes long, and needs nothing of the shard.
+    ///
+    /// # Errors
+    /// A segment is damaged.
+    pub fn run(self) -> Result<Compacted, SegmentDamage> {
+        let segment = merge(&self.versions, self.id)?;
+        let (mut moves, mut first) = (Vec::new(), 0);
+        for version in &self.versions {
+            let rows = version.live();
+            let moved = Moved { rows, to: self.id, first };
+            first += moved.rows.len() as u32;
+            moves.push((version.segment().id(), moved));
+        }
+        let ids = segment.ids().take(RowSet(&all_rows(segment.rows()))).expect("it was just made in memory");
+        let hashes = ids.iter().flatten().map(|id| self.hasher.hash_one(id)).collect();
+        Ok(Compacted { segment: Arc::new(segment), moves, hashes })
+    }
+}
+
+/// Where the rows of a merged segment are now: behind each other, in the order that they had.
+#[derive(Debug, Clone)]
+pub struct Moved {
+    /// The rows that lived when the merge began, ascending.
+    rows: UInt32Array,
+    to: SegmentId,
+    first: u32,
+}
+
+impl Moved {
+    /// Where a row is now, if it lived when the merge began.
+    pub fn address(&self, row: u32) -> Option<Address> {
+        let place = self.rows.values().binary_search(&row).ok()?;
+        Some(Address { segment: self.to, row: self.first + place as u32 })
+    }
+
+    fn row(&self, row: u32) -> u32 {
+        self.address(row).expect("what dies or is patched lived before").row
+    }
+}
+
+/// What happens to segments while they are merged.
+#[derive(Debug)]
+pub struct Journal {
+    segments: BTreeSet<SegmentId>,
+    laid: Vec<(SegmentId, FieldId, Run)>,
+    buried: Vec<(SegmentId, RoaringBitmap)>,
+}
+
+impl Journal {
+    /// Begins to note what happens to these.
+    pub fn of(segments: impl IntoIterator<Item = SegmentId>) -> Self {
+        Self { segments: segments.into_iter().collect(), laid: Vec::new(), buried: Vec::new() }
+    }
+
+    /// Whether a segment is being merged.
+    pub fn holds(&self, segment: SegmentId) -> bool {
+        self.segments.contains(&segment)
+    }
+
+    /// Notes values laid over a field.
+    pub fn note_laid(&mut self, segment: SegmentId, field: FieldId, run: &Run) {
+        if self.holds(segment) {
+            self.laid.push((segment, field, run.clone()));
+        }
+    }
+
+    /// Notes rows that died.
+    pub fn note_buried(&mut self, segment: SegmentId, rows: &RoaringBitmap) {
+        if self.holds(segment) {
+            self.buried.push((segment, rows.clone()));
+        }
+    }
+
+    /// The same happening to the rows where they are now: values laid over fields, in order, and rows that died.
+    pub fn carry_over(self, compacted: &Compacted) -> (Vec<(FieldId, Run)>, Vec<RoaringBitmap>) {
+        let moves: BTreeMap<SegmentId, &Moved> = compacted.moves.iter().map(|(id, moved)| (*id, moved)).collect();
+        let laid = self.laid.into_iter().map(|(segment, field, run)| {
+            let rows = run.rows().iter().map(|row| moves[&segment].row(*row)).collect();
+            (field, Run::new(rows, run.values().clone()))
+        });
+        let buried = self.buried.into_iter();
+        let buried = buried.map(|(segment, rows)| rows.iter().map(|row| moves[&segment].row(row)).collect());
+        (laid.collect(), buried.collect())
+    }
+}
