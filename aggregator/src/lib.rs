@@ -26,6 +26,8 @@ mod planner;
 
 pub mod session;
 
+mod analyzed;
+
 pub mod query;
 
 pub mod rows;

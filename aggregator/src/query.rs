@@ -31,6 +31,7 @@ use datafusion::sql::parser::Statement as PlannedStatement;
 use datafusion::sql::sqlparser::ast::Statement;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
+use crate::analyzed;
 use crate::dynamic::{DocumentPlanner, Warnings};
 use crate::failures::from_datafusion;
 use crate::sql::{self, Parameters, nearest};
@@ -187,7 +188,10 @@ impl Queries {
         let state = self.catalog_state(request.fence.as_ref()).await?;
         let collections = referenced(&state, &statement, &request.workspace)?;
         let id = QueryId(self.number());
-        let tables = Arc::new(Tables::new(state, id, request.fence.clone(), path, self.leaves.clone()));
+        let analyze = matches!(&statement, Statement::Explain { analyze: true, .. });
+        let mut tables = Tables::new(state, id, request.fence.clone(), self.leaves.clone());
+        (tables.path, tables.analyze) = (path, analyze);
+        let tables = Arc::new(tables);
         let warnings = Warnings::default();
         let session = self.session(&tables, &request.workspace, &warnings)?;
         let logical = logical_plan(&session, &statement, &collections, &tables, &warnings)
@@ -200,7 +204,10 @@ impl Queries {
         let ending = Ending { query: id, leaves: Some(self.leaves.clone()) };
         let physical = session.create_physical_plan(&logical).await.map_err(failed)?;
         let shards = count_shards(&physical).map_err(failed)?;
-        let rows = execute_stream(physical, session.task_ctx()).map_err(failed)?;
+        let mut rows = execute_stream(physical, session.task_ctx()).map_err(failed)?;
+        if analyze {
+            rows = analyzed::with_segments(rows, id, self.leaves.clone());
+        }
         Ok(Planned { id, rows, warnings, shards, ending })
     }
 

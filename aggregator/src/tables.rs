@@ -32,6 +32,8 @@ pub struct Tables {
     pub fence: Option<Fence>,
     /// How rows are to be found, if the query says so.
     pub path: Option<AccessPath>,
+    /// Whether leaves note what they do.
+    pub analyze: bool,
     /// Where shards are.
     pub leaves: Leaves,
     unknown: Mutex<BTreeMap<String, Vec<String>>>,
@@ -39,14 +41,8 @@ pub struct Tables {
 
 impl Tables {
     /// Makes the tables of a query.
-    pub fn new(
-        state: Arc<CatalogState>,
-        query: QueryId,
-        fence: Option<Fence>,
-        path: Option<AccessPath>,
-        leaves: Leaves,
-    ) -> Self {
-        Self { state, query, fence, path, leaves, unknown: Mutex::default() }
+    pub fn new(state: Arc<CatalogState>, query: QueryId, fence: Option<Fence>, leaves: Leaves) -> Self {
+        Self { state, query, fence, path: None, analyze: false, leaves, unknown: Mutex::default() }
     }
 
     /// Lets a collection have a column of nulls; false if it has it already.
@@ -89,6 +85,7 @@ impl Tables {
             name: collection.full_name().into(),
             fence: self.fence.clone().filter(|fence| fence.collection() == collection.id),
             path: self.path,
+            analyze: self.analyze,
         };
         Ok(Collection {
             target: Arc::new(target),

@@ -2,7 +2,7 @@
 //!
 //! In: versions of segments, as they are when it begins. Out: one segment of their living documents, and where each row went. What
 //! becomes of the old rows meanwhile is noted in a [`Journal`], and carried over in the step in which the new segment takes their
-//! place. Which segments, and when, is the policy's decision.
+//! place. Or, where much is laid over fields of one segment: columns of these fields with that folded in, for the same rows. Which segments, and when, is the policy's decision.
 //!
 //! ```text
 //! segments 3, 5 ──begin──▶ merged off the applying thread ──▶ segment 9
@@ -19,7 +19,7 @@ use basalt_common::id::FieldId;
 use datafusion::arrow::array::UInt32Array;
 use roaring::RoaringBitmap;
 
-use crate::field::{RowSet, all_rows};
+use crate::field::{FieldValues, FileColumns, RowSet, all_rows};
 use crate::merge::merge;
 use crate::overlay::Run;
 use crate::segment::{Address, Segment, SegmentDamage, SegmentId, SegmentVersion};
@@ -79,6 +79,40 @@ impl Compaction {
     }
 }
 
+/// Fields that much is laid over, to be folded into columns of their own: generations.
+#[derive(Debug)]
+pub struct Fold {
+    /// The segment, with what is laid over it.
+    pub version: Arc<SegmentVersion>,
+    /// The fields.
+    pub fields: Vec<FieldId>,
+}
+
+/// Generations that are to be taken in.
+#[derive(Debug)]
+pub struct Folded {
+    /// The segment.
+    pub segment: SegmentId,
+    /// Its fields with what was laid over them.
+    pub fields: BTreeMap<FieldId, Arc<FieldValues>>,
+}
+
+impl Fold {
+    /// Makes the columns. Takes long, and needs nothing of the shard.
+    ///
+    /// # Errors
+    /// The segment is damaged.
+    pub fn run(self) -> Result<Folded, SegmentDamage> {
+        let rows = all_rows(self.version.segment().rows());
+        let fold = |field: &FieldId| {
+            let values = FileColumns::encode(&self.version.column(*field, &rows)?);
+            Ok((*field, Arc::new(FieldValues::File(values))))
+        };
+        let fields = self.fields.iter().map(fold).collect::<Result<_, _>>()?;
+        Ok(Folded { segment: self.version.segment().id(), fields })
+    }
+}
+
 /// Where the rows of a merged segment are now: behind each other, in the order that they had.
 #[derive(Debug, Clone)]
 pub struct Moved {
@@ -131,6 +165,17 @@ impl Journal {
         if self.holds(segment) {
             self.buried.push((segment, rows.clone()));
         }
+    }
+
+    /// What was laid over each of some fields of a segment that keeps its rows.
+    pub fn laid_over(self, folded: &Folded) -> BTreeMap<FieldId, Vec<Run>> {
+        let mut laid: BTreeMap<FieldId, Vec<Run>> = folded.fields.keys().map(|field| (*field, Vec::new())).collect();
+        for (_, field, run) in self.laid {
+            if let Some(runs) = laid.get_mut(&field) {
+                runs.push(run);
+            }
+        }
+        laid
     }
 
     /// The same happening to the rows where they are now: values laid over fields, in order, and rows that died.

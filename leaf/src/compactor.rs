@@ -14,6 +14,9 @@ use crate::served::Served;
 /// How often a shard that changes is looked at: a tier fills in seconds, not in milliseconds.
 const INTERVAL: Duration = Duration::from_millis(100);
 
+/// A shard that has not changed for so long is at rest.
+const REST: Duration = Duration::from_secs(1);
+
 /// Permits for half of the machine's cores, and one at least: batches and queries have the others.
 pub fn permits() -> Arc<Semaphore> {
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
@@ -24,6 +27,7 @@ pub fn permits() -> Arc<Semaphore> {
 /// shards at once as there are permits.
 pub async fn run(served: Arc<Served>, permits: Arc<Semaphore>) {
     let mut progress = served.progress();
+    let mut at_rest = false;
     loop {
         {
             let seen = progress.borrow_and_update();
@@ -35,17 +39,20 @@ pub async fn run(served: Arc<Served>, permits: Arc<Semaphore>) {
         let Ok(permit) = Arc::clone(&permits).acquire_owned().await else { return };
         let shard = Arc::clone(&served);
         let merged = tokio::task::spawn_blocking(move || {
-            let merged = shard.compact();
+            let merged = shard.compact(at_rest);
             drop(permit);
             merged
         });
         match merged.await {
-            Ok(Ok(None)) => {
-                if progress.changed().await.is_err() {
-                    return;
+            Ok(Ok(0)) => {
+                let patience = if at_rest { Duration::MAX } else { REST };
+                match tokio::time::timeout(patience, progress.changed()).await {
+                    Ok(Ok(())) => at_rest = false,
+                    Ok(Err(_)) => return,
+                    Err(_) => at_rest = true,
                 }
             }
-            Ok(Ok(Some(rows))) => debug!(shard = %served.id(), rows, "merged"),
+            Ok(Ok(rows)) => debug!(shard = %served.id(), rows, "merged"),
             Ok(Err(damage)) => {
                 // Whoever reads it is told too; batches go on for as long as they do not meet it.
                 error!(shard = %served.id(), error = %damage, "segments are not merged any more");

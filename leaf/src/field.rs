@@ -12,8 +12,8 @@ use basalt_common::value::{Object, Type, Value, codec};
 use datafusion::arrow::array::{Array, ArrayRef, AsArray, StringArray, UInt32Array};
 use datafusion::arrow::compute::take;
 
-use crate::column::{Column, ColumnError, Datum};
-use crate::terms::Terms;
+use crate::column::{self, Column, ColumnError, Datum};
+use crate::terms::{self, Terms};
 
 /// Rows that lie further apart, in the mean, are read one by one: a value that is read by itself costs about as much as so many
 /// that are read in a row.
@@ -78,6 +78,27 @@ impl FileColumns {
         }
     }
 
+    /// Encodes columns as those of a file are, with their terms, in memory.
+    pub fn encode(values: &TypedColumns) -> Self {
+        let encode = |(of, array): &(Type, ArrayRef)| {
+            let mut bytes = Vec::new();
+            let opened = column::encode(array.as_ref(), &mut bytes).and_then(|()| {
+                let column = Column::open(bytes.into(), array.data_type(), array.len() as u64)?;
+                let mut terms = Vec::new();
+                let terms = match terms::are_of(*of) {
+                    true => {
+                        terms::encode(array.as_ref(), &column, &mut terms)?;
+                        Some(Terms::open(terms.into(), &column)?)
+                    }
+                    false => None,
+                };
+                Ok(FileColumn { of: *of, column, terms })
+            });
+            opened.expect("typed columns are arrays of storage types")
+        };
+        Self { rows: values.rows(), columns: values.columns().iter().map(encode).collect() }
+    }
+
     /// The columns, ascending by type.
     pub fn columns(&self) -> &[FileColumn] {
         &self.columns
@@ -115,6 +136,14 @@ pub enum FieldValues {
 }
 
 impl FieldValues {
+    /// Bytes of the encoded columns, if it has such.
+    pub fn encoded_bytes(&self) -> usize {
+        match self {
+            Self::Memory(_) => 0,
+            Self::File(file) => file.columns.iter().map(|file| file.column.encoded_bytes()).sum(),
+        }
+    }
+
     /// The number of rows, absent ones included.
     pub fn rows(&self) -> usize {
         match self {

@@ -5,6 +5,8 @@
 
 use std::time::Duration;
 
+use basalt_common::id::FieldId;
+
 use crate::segment::SegmentId;
 
 /// How a buffer's segments are merged.
@@ -18,6 +20,13 @@ pub struct MergePolicy {
     /// Segments of at most so many rows are merged while a batch is applied: that takes a few milliseconds, and less than beginning a
     /// merge beside it.
     pub inline_rows_max: usize,
+    /// A field is folded with what is laid over it where that is at least one row in so many, and at least [`Self::fold_rows_min`]: a
+    /// patch then costs so many rows of its field, written once more.
+    pub fold_share: usize,
+    /// The same in a shard at rest, where it costs nobody anything.
+    pub fold_share_at_rest: usize,
+    /// Fewer rows are not worth folding.
+    pub fold_rows_min: usize,
     /// With more segments than this, batches wait for merges: reads of many segments are slow.
     pub segments_max: usize,
     /// A merge whose largest field might take more bytes than this is not done: one Arrow array holds 2 GiB of text.
@@ -32,6 +41,9 @@ impl Default for MergePolicy {
             segments_per_tier: 8,
             rows_max: 1_000_000,
             inline_rows_max: 1_024,
+            fold_share: 8,
+            fold_share_at_rest: 64,
+            fold_rows_min: 1_024,
             segments_max: 256,
             column_bytes_max: 1 << 30,
             dead_share_max: 0.5,
@@ -52,7 +64,29 @@ pub struct SegmentSize {
     pub column_bytes: usize,
 }
 
+/// Rows that something is laid over, which is not folded in yet.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LaidRows {
+    /// The segment.
+    pub segment: SegmentId,
+    /// Its field.
+    pub field: FieldId,
+    /// The segment's rows.
+    pub rows: usize,
+    /// The rows of all runs over the field.
+    pub laid: usize,
+}
+
 impl MergePolicy {
+    /// The segment and its fields to fold now: where the most rows are laid over a field.
+    pub fn fold(&self, laid: &[LaidRows], at_rest: bool) -> Option<(SegmentId, Vec<FieldId>)> {
+        let share = if at_rest { self.fold_share_at_rest } else { self.fold_share };
+        let is_due = |laid: &&LaidRows| laid.laid >= self.fold_rows_min.max(laid.rows / share).max(1);
+        let most = laid.iter().filter(is_due).max_by_key(|laid| laid.laid)?.segment;
+        let fields = laid.iter().filter(is_due).filter(|laid| laid.segment == most).map(|laid| laid.field);
+        Some((most, fields.collect()))
+    }
+
     /// The segments to merge into one now, or none.
     ///
     /// The tier of a segment is the logarithm of its living rows to the base of `segments_per_tier`; the lowest full tier
@@ -119,8 +153,8 @@ impl FlushPolicy {
 
 #[cfg(test)]
 mod tests {
-    use super::{Duration, FlushPolicy, Unflushed};
-    use super::{MergePolicy, SegmentId, SegmentSize};
+    use super::{Duration, FieldId, FlushPolicy, Unflushed};
+    use super::{LaidRows, MergePolicy, SegmentId, SegmentSize};
 
     fn check(sizes: &[(usize, usize)], expected: &[u64]) {
         let size = |(index, (rows, live_rows)): (usize, &(usize, usize))| SegmentSize {
@@ -148,6 +182,19 @@ mod tests {
         check(&[(400, 400), (400, 400), (400, 400)], &[]);
         check(&[(300, 300), (300, 300), (500, 500), (300, 300)], &[0, 1, 3]);
         check(&[(1_001, 1)], &[]);
+    }
+
+    #[test]
+    fn fields_that_much_is_laid_over_are_folded() {
+        let laid =
+            |segment, field, rows, laid| LaidRows { segment: SegmentId(segment), field: FieldId(field), rows, laid };
+        let policy = MergePolicy { fold_share: 8, fold_rows_min: 10, ..MergePolicy::default() };
+        assert_eq!(policy.fold(&[], true), None);
+        let few = [laid(1, 1, 800, 99), laid(2, 1, 40, 9)];
+        assert_eq!(policy.fold(&few, false), None);
+        assert_eq!(policy.fold(&few, true), Some((SegmentId(1), vec![FieldId(1)])));
+        let all = [laid(1, 1, 800, 100), laid(1, 2, 800, 99), laid(1, 3, 800, 800), laid(2, 1, 4_000, 799)];
+        assert_eq!(policy.fold(&all, false), Some((SegmentId(1), vec![FieldId(1), FieldId(3)])));
     }
 
     #[test]

@@ -5,9 +5,10 @@
 //! else by what the filter lets through, by terms or by tests of encoded columns. It reads no column of a row that does not pass.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::sync::{Arc, PoisonError};
 
+use basalt_common::calls::SegmentReport;
 use basalt_common::scan::{Aggregation, ShardScan};
 use basalt_common::schema::Schema;
 use datafusion::arrow::array::{RecordBatch, RecordBatchOptions, UInt32Array};
@@ -19,7 +20,7 @@ use futures::{StreamExt, TryFutureExt, TryStreamExt};
 use crate::aggregate::PartialAggregate;
 use crate::arrow::Rows;
 use crate::counters::Counters;
-use crate::pins::RowsScanned;
+use crate::pins::Scanned;
 use crate::segment::{SegmentId, SegmentVersion};
 use crate::select::{Rest, Selector, Top};
 use crate::served::Served;
@@ -47,8 +48,8 @@ pub struct Reader {
     pub served: Arc<Served>,
     /// Counts rows of this process.
     pub counters: Arc<Counters>,
-    /// Counts rows of the query.
-    pub scanned: RowsScanned,
+    /// Counts rows of the query, and notes what was done.
+    pub scanned: Scanned,
 }
 
 /// Rows of one segment that pass, ascending.
@@ -144,7 +145,15 @@ impl Grouping {
 struct Candidates {
     rows: UInt32Array,
     rest: Rest,
+    path: &'static str,
     start: usize,
+    passed: usize,
+}
+
+impl Candidates {
+    fn new(rows: UInt32Array, rest: Rest, path: &'static str) -> Self {
+        Self { rows, rest, path, start: 0, passed: 0 }
+    }
 }
 
 /// The way through a snapshot, segment by segment.
@@ -172,20 +181,40 @@ impl Walk {
         if let (Some(top), None) = (&self.top, &self.located)
             && let Some(rows) = top.candidates(version, self.selector.as_ref(), &self.reader.schema)?
         {
-            return Ok(Candidates { rows, rest: Rest::default(), start: 0 });
+            return Ok(Candidates::new(rows, Rest::default(), "index_order"));
         }
-        let (rows, rest) = match (&self.selector, &mut self.located) {
-            (None, _) => (version.live(), Rest::default()),
+        Ok(match (&self.selector, &mut self.located) {
+            (None, _) => Candidates::new(version.live(), Rest::default(), "all"),
             (Some(selector), None) => {
-                let (rows, rest, _) = selector.candidates(version, self.reader.scan.target.path)?;
-                (rows, rest)
+                let (rows, rest, path) = selector.candidates(version, self.reader.scan.target.path)?;
+                Candidates::new(rows, rest, path.name())
             }
             (Some(selector), Some(located)) => {
                 let rows = located.remove(&version.segment().id()).unwrap_or_default();
-                (UInt32Array::from(rows), selector.all())
+                Candidates::new(rows.into(), selector.all(), "keys")
             }
+        })
+    }
+
+    /// Notes what was done in a segment, if the query asks for that.
+    fn note(&self, version: &SegmentVersion, done: &Candidates) {
+        let reader = &self.reader;
+        if !reader.scan.target.analyze {
+            return;
+        }
+        let laid = version.overlays().values().flat_map(|overlay| overlay.runs());
+        let report = SegmentReport {
+            collection: reader.scan.target.name.to_string(),
+            shard: reader.served.id().shard,
+            position: self.snapshot.position().map(|position| position.0),
+            segment: version.segment().id().0,
+            path: done.path.into(),
+            rows: version.segment().rows() as u64,
+            examined: done.start as u64,
+            passed: done.passed as u64,
+            laid: laid.map(|run| run.rows().len() as u64).sum(),
         };
-        Ok(Candidates { rows, rest, start: 0 })
+        reader.scanned.reports.lock().unwrap_or_else(PoisonError::into_inner).push(report);
     }
 
     /// The next rows, which may be none; nothing at the end.
@@ -202,15 +231,18 @@ impl Walk {
         candidates.start += count;
         let reader = &self.reader;
         reader.counters.add_rows_scanned(count);
-        reader.scanned.fetch_add(count as u64, Ordering::Relaxed);
+        reader.scanned.rows.fetch_add(count as u64, Ordering::Relaxed);
         if let Some(selector) = &self.selector {
             rows = selector.pass(&candidates.rest, version, &reader.schema, rows)?;
         }
         let rows = rows.slice(0, rows.len().min(self.left));
         self.left -= rows.len();
-        match candidates.start == candidates.rows.len() {
-            true => self.segment += 1,
-            false => self.candidates = Some(candidates),
+        candidates.passed += rows.len();
+        if candidates.start == candidates.rows.len() || self.left == 0 {
+            self.note(version, &candidates);
+            self.segment += 1;
+        } else {
+            self.candidates = Some(candidates);
         }
         Ok(Some(Chosen { version: Arc::clone(version), rows }))
     }

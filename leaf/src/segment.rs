@@ -161,13 +161,29 @@ pub struct SegmentVersion {
     segment: Arc<Segment>,
     /// INVARIANT: disjoint, since a row dies once; each less than half as large as the one before, so there are few.
     tombstones: Vec<Arc<RoaringBitmap>>,
+    /// All that was laid over the segment.
     overlays: BTreeMap<FieldId, Arc<Overlay>>,
+    /// The fields that much was laid over.
+    generations: BTreeMap<FieldId, Generation>,
+}
+
+/// A field with what was laid over it folded in: read in place of both.
+#[derive(Debug, Clone)]
+struct Generation {
+    values: Arc<FieldValues>,
+    /// What was laid over it since.
+    since: Arc<Overlay>,
 }
 
 impl SegmentVersion {
     /// A segment over which nothing has been laid.
     pub fn new(segment: impl Into<Arc<Segment>>) -> Self {
-        Self { segment: segment.into(), tombstones: Vec::new(), overlays: BTreeMap::new() }
+        Self {
+            segment: segment.into(),
+            tombstones: Vec::new(),
+            overlays: BTreeMap::new(),
+            generations: BTreeMap::new(),
+        }
     }
 
     /// A segment with what was laid over it before.
@@ -196,7 +212,7 @@ impl SegmentVersion {
         }
         let overlays = overlays.into_iter().map(|(field, overlay)| (field, Arc::new(overlay))).collect();
         let tombstones = tombstones.into_iter().map(Arc::new).collect();
-        Ok(Self { segment: Arc::new(segment), tombstones, overlays })
+        Ok(Self { segment: Arc::new(segment), tombstones, overlays, generations: BTreeMap::new() })
     }
 
     /// The segment.
@@ -209,9 +225,17 @@ impl SegmentVersion {
         &self.tombstones
     }
 
-    /// What is laid over fields.
+    /// All that was laid over fields of the segment. What of it is to be read, [`Self::layers`] tells.
     pub fn overlays(&self) -> &BTreeMap<FieldId, Arc<Overlay>> {
         &self.overlays
+    }
+
+    /// A field as it is read: its values, if any row has one, and what lies over them.
+    pub fn layers(&self, field: FieldId) -> (Option<&FieldValues>, Option<&Overlay>) {
+        match self.generations.get(&field) {
+            Some(generation) => (Some(&generation.values), Some(&generation.since)),
+            None => (self.segment.fields.get(&field), self.overlays.get(&field).map(AsRef::as_ref)),
+        }
     }
 
     /// How many of its documents live.
@@ -240,7 +264,19 @@ impl SegmentVersion {
 
     /// Lays values over a field.
     pub fn lay(&mut self, field: FieldId, run: Run, written: &WrittenBytes) {
+        if let Some(generation) = self.generations.get_mut(&field) {
+            Arc::make_mut(&mut generation.since).push(run.clone(), written);
+        }
         Arc::make_mut(self.overlays.entry(field).or_default()).push(run, written);
+    }
+
+    /// Reads a field from now on by values into which all was folded that was laid over it, but for `since`.
+    ///
+    /// # Panics
+    /// There are more values than rows, or fewer.
+    pub fn fold(&mut self, field: FieldId, values: Arc<FieldValues>, since: Overlay) {
+        assert_eq!(values.rows(), self.segment.rows(), "a generation has the rows of its segment");
+        self.generations.insert(field, Generation { values, since: Arc::new(since) });
     }
 
     /// The fields that the segment or an overlay has.
@@ -257,7 +293,7 @@ impl SegmentVersion {
     /// The same, of a segment that holds the same: in a file instead of in memory.
     #[must_use]
     pub fn with_segment(&self, segment: Arc<Segment>) -> Self {
-        Self { segment, tombstones: self.tombstones.clone(), overlays: self.overlays.clone() }
+        Self { segment, ..self.clone() }
     }
 
     /// The value of a field of a document, or `None` where it is absent.
@@ -265,10 +301,11 @@ impl SegmentVersion {
     /// # Errors
     /// The segment is damaged.
     pub fn value(&self, row: u32, field: FieldId) -> Result<Option<Value>, SegmentDamage> {
-        if let Some(laid) = self.overlays.get(&field).and_then(|overlay| overlay.value(row)) {
+        let (values, overlay) = self.layers(field);
+        if let Some(laid) = overlay.and_then(|overlay| overlay.value(row)) {
             return Ok(laid);
         }
-        let Some(values) = self.segment.fields.get(&field) else { return Ok(None) };
+        let Some(values) = values else { return Ok(None) };
         values.value(row).map_err(|cause| self.segment.damage(Some(field), cause))
     }
 
@@ -335,11 +372,12 @@ impl SegmentVersion {
     /// # Errors
     /// The segment is damaged.
     pub fn column(&self, field: FieldId, rows: &UInt32Array) -> Result<TypedColumns, SegmentDamage> {
-        let base = match self.segment.fields.get(&field) {
+        let (values, overlay) = self.layers(field);
+        let base = match values {
             Some(values) => values.take(RowSet(rows)).map_err(|cause| self.segment.damage(Some(field), cause))?,
             None => TypedColumns::absent(rows.len()),
         };
-        Ok(match self.overlays.get(&field) {
+        Ok(match overlay {
             Some(overlay) => overlay.lay_over(base, rows),
             None => base,
         })
@@ -353,8 +391,9 @@ impl SegmentVersion {
         self.segment.ids.take(RowSet(rows)).map_err(|cause| self.segment.damage(None, cause))
     }
 
-    /// Bytes of memory that overlays take.
+    /// Bytes of memory that overlays and what they were folded into take.
     pub fn overlay_bytes(&self) -> usize {
-        self.overlays.values().map(|overlay| overlay.bytes()).sum()
+        let folded = self.generations.values().map(|generation| generation.values.encoded_bytes());
+        self.overlays.values().map(|overlay| overlay.bytes()).chain(folded).sum()
     }
 }

@@ -278,16 +278,23 @@ impl Served {
         self.state().replica.lock().unwrap_or_else(PoisonError::into_inner).shard_mut().take_files(segments);
     }
 
-    /// Merges segments once, if that is due; returns how many rows the new one has. Takes long; batches and reads go on meanwhile.
+    /// Merges segments once and folds fields of one with what is laid over them, each if it is due in a shard that changes, or is at rest; returns how many rows were
+    /// written. Takes long; batches and reads go on meanwhile.
     ///
     /// # Errors
     /// A segment is damaged.
     ///
     /// # Panics
     /// The shard has not begun.
-    pub fn compact(&self) -> Result<Option<usize>, SegmentDamage> {
+    pub fn compact(&self, at_rest: bool) -> Result<usize, SegmentDamage> {
+        Ok(self.merge()? + self.fold(at_rest)?)
+    }
+
+    fn merge(&self) -> Result<usize, SegmentDamage> {
         let replica = || self.state().replica.lock().unwrap_or_else(PoisonError::into_inner);
-        let Some(compaction) = replica().shard_mut().begin_compaction() else { return Ok(None) };
+        let begun = replica().shard_mut().begin_compaction();
+        let Some(compaction) = begun else { return Ok(0) };
+        let rows = compaction.versions.iter().map(|version| version.segment().rows()).sum();
         let compacted = compaction.run()?;
         replica().shard_mut().take_compacted(&compacted);
         let mut first = 0;
@@ -295,7 +302,17 @@ impl Served {
             first += KEYS_AT_ONCE;
             std::thread::yield_now();
         }
-        Ok(Some(compacted.hashes.len()))
+        Ok(rows)
+    }
+
+    fn fold(&self, at_rest: bool) -> Result<usize, SegmentDamage> {
+        let replica = || self.state().replica.lock().unwrap_or_else(PoisonError::into_inner);
+        let begun = replica().shard_mut().begin_fold(at_rest);
+        let Some(fold) = begun else { return Ok(0) };
+        let rows = fold.version.segment().rows();
+        let folded = fold.run()?;
+        replica().shard_mut().take_folded(&folded);
+        Ok(rows)
     }
 
     /// A document, whole or some fields of it. Blocks while a batch is applied.

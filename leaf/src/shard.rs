@@ -16,12 +16,12 @@ use basalt_common::value::{FieldPath, Value};
 use thiserror::Error;
 
 use crate::apply::{Applier, Changes, Outcome, Versions};
-use crate::compaction::{Compacted, Compaction, Journal};
+use crate::compaction::{Compacted, Compaction, Fold, Folded, Journal};
 use crate::field::all_rows;
 use crate::keys::Keys;
 use crate::merge::merge;
-use crate::overlay::WrittenBytes;
-use crate::policy::{MergePolicy, SegmentSize};
+use crate::overlay::{Overlay, WrittenBytes};
+use crate::policy::{LaidRows, MergePolicy, SegmentSize};
 use crate::segment::{Address, Segment, SegmentDamage, SegmentId, SegmentVersion};
 use crate::unsettled::Unsettled;
 
@@ -345,6 +345,41 @@ impl Shard {
         self.next_segment.0 += 1;
         self.journal = Some(Journal::of(plan));
         Some(Compaction { id, versions, hasher: self.keys.hasher() })
+    }
+
+    /// Begins to fold fields of one segment with what is laid over them, if the policy wants that of a shard that changes, or is at
+    /// rest, and nothing else is under way:
+    /// [`Fold::run`] does it, without the shard, [`Self::take_folded`] takes it in.
+    pub fn begin_fold(&mut self, at_rest: bool) -> Option<Fold> {
+        if self.journal.is_some() || self.repointing || self.damage.is_some() {
+            return None;
+        }
+        let mut laid = Vec::new();
+        for version in self.versions.values() {
+            let (segment, rows) = (version.segment().id(), version.segment().rows());
+            for field in version.overlays().keys() {
+                let runs = version.layers(*field).1.into_iter().flat_map(Overlay::runs);
+                laid.push(LaidRows { segment, field: *field, rows, laid: runs.map(|run| run.rows().len()).sum() });
+            }
+        }
+        let (segment, fields) = self.policy.fold(&laid, at_rest)?;
+        self.journal = Some(Journal::of([segment]));
+        Some(Fold { version: Arc::clone(&self.versions[&segment]), fields })
+    }
+
+    /// Takes in what was folded, with what was laid over it since.
+    ///
+    /// # Panics
+    /// It is not what was begun.
+    pub fn take_folded(&mut self, folded: &Folded) {
+        let journal = self.journal.take().expect("what is taken in was begun");
+        let version = version_mut(&mut self.versions, folded.segment);
+        for (field, runs) in journal.laid_over(folded) {
+            let mut since = Overlay::default();
+            runs.into_iter().for_each(|run| since.push(run, &self.written));
+            version.fold(field, Arc::clone(&folded.fields[&field]), since);
+        }
+        self.newest.publish(Snapshot::new(self.applied, self.versions.values().cloned().collect()));
     }
 
     /// Takes in a merge that was begun, with all that happened to its rows since; keys are still to be pointed to them

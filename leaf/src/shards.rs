@@ -9,7 +9,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use basalt_common::calls::{DocumentsRequest, LeafCalls, Outcomes, QueryId, ShardStatus};
+use basalt_common::calls::{DocumentsRequest, LeafCalls, Outcomes, QueryId, SegmentReport, ShardStatus};
 use basalt_common::catalog::Catalog;
 use basalt_common::clock::Clock;
 use basalt_common::failure::{Failure, FailureKind};
@@ -28,7 +28,7 @@ use tokio::sync::watch;
 
 use crate::aggregate::pays;
 use crate::counters::Counters;
-use crate::pins::{Pins, RowsScanned};
+use crate::pins::{Pins, Scanned};
 use crate::reader::Reader;
 use crate::segment::SegmentDamage;
 use crate::served::Served;
@@ -182,7 +182,7 @@ impl Shards {
     }
 
     /// Made once the snapshot is pinned: the schema of now knows every field in it.
-    fn reader(&self, scan: &ShardScan, served: Arc<Served>, scanned: RowsScanned) -> Reader {
+    fn reader(&self, scan: &ShardScan, served: Arc<Served>, scanned: Scanned) -> Reader {
         let (schema, counters) = (self.schema(served.id().collection), Arc::clone(&self.counters));
         Reader { scan: scan.clone(), schema, served, counters, scanned }
     }
@@ -238,6 +238,10 @@ impl LeafCalls for Shards {
 
     async fn status(&self, shard: ShardId, fields: bool) -> Result<ShardStatus, Failure> {
         Ok(self.served(shard).await?.status(fields))
+    }
+
+    async fn scan_reports(&self, query: QueryId) -> Vec<SegmentReport> {
+        self.pins.reports(query)
     }
 
     async fn end_query(&self, query: QueryId) -> u64 {

@@ -131,8 +131,14 @@ pub(crate) async fn check(
     filter: &ScanFilter,
 ) -> Result<bool> {
     let asked = Asked::draw(filters)?;
-    let target =
-        ScanTarget { query: QueryId(0), collection: CollectionId(1), name: "c".into(), fence: None, path: None };
+    let target = ScanTarget {
+        query: QueryId(0),
+        collection: CollectionId(1),
+        name: "c".into(),
+        fence: None,
+        path: None,
+        analyze: false,
+    };
     let target = Arc::new(target);
     let (arrow, columns) = (Arc::clone(&filters.schema), Arc::clone(&filters.columns));
     let scan: Plan =

@@ -217,6 +217,53 @@ async fn a_request_with_a_key_counts_once() -> Result<()> {
     Ok(())
 }
 
+/// EXPLAIN ANALYZE tells how rows were found in each segment; hints force a way, and the rows are the same.
+#[tokio::test(flavor = "multi_thread")]
+async fn every_way_to_rows_gives_the_same() -> Result<()> {
+    let mut live = Live::start(&["--shards", "1"])?;
+    let documents = (0..5_000).map(|n| json!({ "_id": format!("d{n}"), "n": n * 7_919 % 5_000, "kind": n % 3 }));
+    live.write(Method::POST, Json::Array(documents.collect()).to_string()).await?;
+    live.server.stop()?;
+    live.server = Server::start(live.data.path(), &["--shards", "1"])?;
+    live.write(Method::PATCH, r#"[{ "_id": "d1", "merge": { "n": 4000 } }]"#.into()).await?;
+    let analyzed = async |sql: String| -> Result<String> {
+        let (status, reply) = live.query(json!({ "sql": format!("EXPLAIN ANALYZE {sql}"), "rows": "arrays" })).await?;
+        let last = reply["rows"].as_array().and_then(|rows| rows.last());
+        let last = last.with_context(|| format!("{status} {reply}"))?;
+        ensure!(last[0] == "Segments", "{last}");
+        Ok(last[1].as_str().context("a text")?.to_string())
+    };
+    let ways = [
+        ("", "WHERE n = 4000", 2, "by index_filter: 2 of 5000 rows examined, 2 passed, 1 laid over"),
+        ("HINT(access_path=column_scan)", "WHERE n = 4000", 2, "by column_scan: 2 of 5000"),
+        ("HINT(access_path=row_scan)", "WHERE n = 4000", 2, "by row_scan: 5000 of 5000 rows examined, 2 passed"),
+        ("HINT(access_path=index_filter)", "WHERE kind = 1", 1_667, "by index_filter: 1667 of 5000"),
+        ("", "WHERE kind = 1", 1_667, "by column_scan: 1667 of 5000"),
+        ("", "WHERE _id = 'd7'", 1, "by keys: 1 of 5000"),
+        ("", "", 5_000, "by all: 5000 of 5000"),
+    ];
+    for (hint, filter, expected, told) in ways {
+        let sql = format!("SELECT n, kind FROM docs {hint} {filter}");
+        let (_, reply) = live.query(json!({ "sql": sql, "rows": "arrays" })).await?;
+        ensure!(reply["rows"].as_array().map(Vec::len) == Some(expected), "{sql}: {reply}");
+        let shown = analyzed(sql.clone()).await?;
+        ensure!(shown.contains("public.docs shard 0 at ") && shown.contains(told), "{sql}: {shown}, not {told}");
+    }
+    let shown = analyzed("SELECT n FROM docs ORDER BY n DESC NULLS LAST LIMIT 3".into()).await?;
+    ensure!(shown.contains("by index_order: 17 of 5000 rows examined"), "{shown}");
+    let (_, reply) =
+        live.query(json!({ "sql": "SELECT n FROM docs ORDER BY n DESC LIMIT 3", "rows": "arrays" })).await?;
+    ensure!(reply["rows"] == json!([[4999], [4998], [4997]]), "{reply}");
+    let groups = "SELECT kind, count(*) AS c, max(n) AS m FROM docs GROUP BY kind ORDER BY kind";
+    let (_, reply) = live.query(json!({ "sql": groups, "rows": "arrays" })).await?;
+    ensure!(reply["rows"] == json!([[0, 1667, 4996], [1, 1667, 4998], [2, 1666, 4999]]), "{reply}");
+    let shown = analyzed(groups.into()).await?;
+    ensure!(shown.contains("by all: 5000 of 5000"), "{shown}");
+    let (_, plan) = live.query(json!({ "sql": format!("EXPLAIN {groups}") })).await?;
+    ensure!(plan.to_string().contains("ShardAggregateExec"), "the leaf does not aggregate: {plan}");
+    Ok(())
+}
+
 /// The forms and settings of a query.
 #[tokio::test(flavor = "multi_thread")]
 async fn queries_have_their_forms() -> Result<()> {

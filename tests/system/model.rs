@@ -19,7 +19,7 @@ use basalt_common::value::{Object, Value};
 use basalt_common::version::Horizon;
 use basalt_harness::operations::{Effect, Model, Operation, Operations, seed_of_round};
 use basalt_leaf::apply::Outcome;
-use basalt_leaf::compaction::{Compacted, Compaction};
+use basalt_leaf::compaction::{Compacted, Compaction, Fold, Folded};
 use basalt_leaf::policy::MergePolicy;
 use basalt_leaf::replica::Checkpoint;
 use basalt_leaf::shard::{Shard, Snapshot};
@@ -147,6 +147,7 @@ pub(super) struct Durability {
     pub(super) flushes: u64,
     pub(super) reopens: u64,
     pub(super) merges: u64,
+    pub(super) folds: u64,
     segments: u64,
     bytes: u64,
 }
@@ -157,6 +158,8 @@ enum Merge {
     Begun(Compaction),
     Made(Compacted),
     Taken(Compacted, usize),
+    Folding(Fold),
+    Folded(Folded),
 }
 
 /// The shard's store, and when it is flushed and reopened.
@@ -205,7 +208,16 @@ impl Disk {
     /// Goes one step on with a merge beside the shard: between two steps batches are applied.
     pub(super) fn merge(&mut self, shard: &mut Shard) -> Result<()> {
         self.merge = match std::mem::replace(&mut self.merge, Merge::None) {
+            Merge::None if self.random.chance(1, 2) => {
+                shard.begin_fold(self.random.chance(1, 2)).map_or(Merge::None, Merge::Folding)
+            }
             Merge::None => shard.begin_compaction().map_or(Merge::None, Merge::Begun),
+            Merge::Folding(fold) => Merge::Folded(fold.run()?),
+            Merge::Folded(folded) => {
+                shard.take_folded(&folded);
+                self.done.folds += 1;
+                Merge::None
+            }
             Merge::Begun(compaction) => Merge::Made(compaction.run()?),
             Merge::Made(compacted) => {
                 shard.take_compacted(&compacted);
@@ -307,6 +319,7 @@ fn check(runs: &[(u64, u64, MergePolicy, bool)]) -> Result<()> {
         let effects = effects.with_context(|| format!("seed {seed}, {ids} documents, {policy:?}"))?;
         println!("seed {seed}: {:?}", disk.done);
         ensure!(disk.done.merges >= 100 || policy.inline_rows_max > 100, "hardly merged: {:?}", disk.done);
+        ensure!(disk.done.folds >= 100 || policy.fold_rows_min > 100, "hardly folded: {:?}", disk.done);
         ensure!(disk.done.flushes >= 200 && disk.done.reopens >= 40, "hardly flushed or reopened: {:?}", disk.done);
         effects.into_iter().for_each(|(effect, count)| *total.entry(effect).or_default() += count);
     }
@@ -317,14 +330,20 @@ fn check(runs: &[(u64, u64, MergePolicy, bool)]) -> Result<()> {
 
 #[test]
 fn a_shard_is_a_map_of_documents() -> Result<()> {
-    let beside = MergePolicy { inline_rows_max: 8, ..MergePolicy::default() };
+    let beside = MergePolicy { inline_rows_max: 8, fold_rows_min: 4, ..MergePolicy::default() };
     check(&[(2, 300, MergePolicy::default(), true), (3, 2_000, beside, false)])
 }
 
 #[test]
 fn a_shard_is_a_map_of_documents_however_it_merges() -> Result<()> {
     let eager = MergePolicy { segments_per_tier: 2, inline_rows_max: 0, ..MergePolicy::default() };
-    let lazy = MergePolicy { segments_per_tier: 64, dead_share_max: 2.0, ..MergePolicy::default() };
+    let lazy = MergePolicy {
+        segments_per_tier: 64,
+        dead_share_max: 2.0,
+        fold_rows_min: 2,
+        fold_share: 16,
+        ..MergePolicy::default()
+    };
     check(&[(1, 40, eager, true), (4, 200, lazy, false)])
 }
 

@@ -202,7 +202,7 @@ fn any_order_of_arrival_ends_the_same_however_it_merges() -> Result<()> {
     let eager = MergePolicy { segments_per_tier: 2, inline_rows_max: 0, ..MergePolicy::default() };
     check(&Plan { seed: 2, ids: 40, count: 125_000, lateness: Some(60), policy: eager })?;
     // Without a horizon an operation may come at any time; each document has few.
-    let lazy = MergePolicy { segments_per_tier: 64, dead_share_max: 2.0, ..MergePolicy::default() };
+    let lazy = MergePolicy { segments_per_tier: 64, dead_share_max: 2.0, fold_rows_min: 8, ..MergePolicy::default() };
     check(&Plan { seed: 3, ids: 5_000, count: 125_000, lateness: None, policy: lazy })
 }
 

@@ -10,6 +10,7 @@ use datafusion::common::Result;
 use datafusion::common::tree_node::{Transformed, TransformedResult, TreeNode};
 use datafusion::physical_expr::expressions::Column;
 use datafusion::physical_plan::ExecutionPlan;
+use datafusion::physical_plan::coop::CooperativeExec;
 use datafusion::physical_plan::execution_plan::replace_children_if_necessary;
 use datafusion::physical_plan::projection::ProjectionExec;
 use datafusion::physical_plan::sorts::sort::SortExec;
@@ -36,6 +37,10 @@ fn told(plan: &Arc<dyn ExecutionPlan>, top: ScanTop) -> Result<Option<Arc<dyn Ex
     if let Some(scan) = plan.downcast_ref::<ShardScanExec>() {
         let told = scan.limit().is_none().then(|| Arc::new(scan.clone().with_top(Some(top))) as _);
         return Ok(told);
+    }
+    if let Some(cooperative) = plan.downcast_ref::<CooperativeExec>() {
+        let below = told(cooperative.input(), top)?;
+        return below.map(|below| replace_children_if_necessary(Arc::clone(plan), vec![below])).transpose();
     }
     let Some(projection) = plan.downcast_ref::<ProjectionExec>() else { return Ok(None) };
     let column = projection.expr().get(top.column).and_then(|part| part.expr.downcast_ref::<Column>());

@@ -119,6 +119,29 @@ pub struct ShardStatus {
     pub fields: Vec<FieldCount>,
 }
 
+/// What a scan did in one segment.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SegmentReport {
+    /// The scanned collection, with its workspace.
+    pub collection: String,
+    /// The shard's number in it.
+    pub shard: u16,
+    /// The last batch in the snapshot.
+    pub position: Option<u64>,
+    /// The segment's number in the shard.
+    pub segment: u64,
+    /// How rows were found.
+    pub path: String,
+    /// The segment's rows, dead ones included.
+    pub rows: u64,
+    /// The rows that were looked at one by one.
+    pub examined: u64,
+    /// The rows that passed.
+    pub passed: u64,
+    /// The rows of runs that lie over its fields, folded ones included.
+    pub laid: u64,
+}
+
 /// What a leaf answers beside plans.
 #[async_trait]
 pub trait LeafCalls: fmt::Debug + Send + Sync + 'static {
@@ -157,6 +180,9 @@ pub trait LeafCalls: fmt::Debug + Send + Sync + 'static {
     /// # Errors
     /// The shard is not here.
     async fn status(&self, shard: ShardId, fields: bool) -> Result<ShardStatus, Failure>;
+
+    /// What a query's scans did here so far, segment by segment, if they were to note it.
+    async fn scan_reports(&self, query: QueryId) -> Vec<SegmentReport>;
 
     /// Lets go of what a query held, and returns how many rows its scans read here.
     async fn end_query(&self, query: QueryId) -> u64;

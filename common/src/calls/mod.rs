@@ -14,6 +14,6 @@ mod leaf;
 mod source;
 mod write;
 
-pub use leaf::{DocumentsRequest, FieldCount, LeafCalls, OutcomeCounts, Outcomes, QueryId, ShardStatus};
+pub use leaf::{DocumentsRequest, FieldCount, LeafCalls, OutcomeCounts, Outcomes, QueryId, SegmentReport, ShardStatus};
 pub use source::{SourceError, SourceState, SourceStatus, Sources};
 pub use write::{BodyFormat, ItemError, ShardWrite, WriteKind, WriteReply, WriteRequest, Writes};

@@ -12,8 +12,8 @@ use serde::{Deserialize, Serialize};
 use url::Url;
 
 use crate::calls::{
-    BodyFormat, DocumentsRequest, LeafCalls, Outcomes, QueryId, ShardStatus, SourceStatus, Sources, WriteKind,
-    WriteReply, WriteRequest, Writes,
+    BodyFormat, DocumentsRequest, LeafCalls, Outcomes, QueryId, SegmentReport, ShardStatus, SourceStatus, Sources,
+    WriteKind, WriteReply, WriteRequest, Writes,
 };
 use crate::failure::{Failure, FailureKind};
 use crate::id::{CollectionId, Epoch, ShardId, SourceId};
@@ -37,6 +37,7 @@ enum LeafCall {
     WaitFor { shard: (u32, u16), position: u64, millis: u64 },
     SourceProgress { shard: (u32, u16), source: u32, incarnation: u128, partition: u32, after: u64, millis: u64 },
     Status { shard: (u32, u16), fields: bool },
+    ScanReports { query: String },
     EndQuery { query: String },
 }
 
@@ -114,6 +115,10 @@ impl LeafCalls for RemoteLeaf {
         self.call(&LeafCall::Status { shard: pair(shard), fields }).await
     }
 
+    async fn scan_reports(&self, query: QueryId) -> Vec<SegmentReport> {
+        self.call(&LeafCall::ScanReports { query: query.to_string() }).await.unwrap_or_default()
+    }
+
     async fn end_query(&self, query: QueryId) -> u64 {
         // A leaf that cannot be told lets the query go when its lease runs out.
         self.call(&LeafCall::EndQuery { query: query.to_string() }).await.unwrap_or_default()
@@ -146,11 +151,13 @@ pub async fn answer_leaf_call(leaf: &dyn LeafCalls, body: &[u8]) -> Result<Bytes
             encode(&progress.map(|SourceProgress { epoch, offset }| (epoch.0, offset)))
         }
         LeafCall::Status { shard, fields } => encode(&leaf.status(shard_of(shard), fields).await?),
-        LeafCall::EndQuery { query } => {
-            let number = u128::from_str_radix(&query, 16).map_err(|error| Failure::invalid(error.to_string()))?;
-            encode(&leaf.end_query(QueryId(number)).await)
-        }
+        LeafCall::ScanReports { query } => encode(&leaf.scan_reports(query_of(&query)?).await),
+        LeafCall::EndQuery { query } => encode(&leaf.end_query(query_of(&query)?).await),
     })
+}
+
+fn query_of(text: &str) -> Result<QueryId, Failure> {
+    u128::from_str_radix(text, 16).map(QueryId).map_err(|error| Failure::invalid(error.to_string()))
 }
 
 #[derive(Debug, Serialize, Deserialize)]

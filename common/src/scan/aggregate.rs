@@ -15,6 +15,7 @@ use datafusion::physical_expr::PhysicalExpr;
 use datafusion::physical_expr::aggregate::AggregateFunctionExpr;
 use datafusion::physical_expr::expressions::Column;
 use datafusion::physical_plan::aggregates::{AggregateExec, AggregateMode};
+use datafusion::physical_plan::coop::CooperativeExec;
 use datafusion::physical_plan::projection::ProjectionExec;
 use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 use datafusion::physical_plan::{DisplayAs, DisplayFormatType, ExecutionPlan, InputOrderMode, PlanProperties};
@@ -57,8 +58,9 @@ impl Aggregation {
         if !is_plain || !aggregate.aggr_expr().iter().all(is_grouped) {
             return None;
         }
-        let projection = aggregate.input().downcast_ref::<ProjectionExec>();
-        let scan = projection.map_or(aggregate.input(), ProjectionExec::input).downcast_ref::<ShardScanExec>()?;
+        let input = below(aggregate.input());
+        let projection = input.downcast_ref::<ProjectionExec>();
+        let scan = below(projection.map_or(input, ProjectionExec::input)).downcast_ref::<ShardScanExec>()?;
         if scan.limit().is_some() || scan.top().is_some() {
             return None;
         }
@@ -80,6 +82,11 @@ impl Aggregation {
         };
         Some((aggregation, scan))
     }
+}
+
+/// The plan, or what is below it if it only lets others have their turn.
+fn below(plan: &Arc<dyn ExecutionPlan>) -> &Arc<dyn ExecutionPlan> {
+    plan.downcast_ref::<CooperativeExec>().map_or(plan, CooperativeExec::input)
 }
 
 /// Partial aggregates by the leaves that hold the shards.

@@ -54,6 +54,8 @@ struct ScanMessage {
     top: Option<TopMessage>,
     #[prost(string, optional, tag = "12")]
     path: Option<String>,
+    #[prost(bool, tag = "13")]
+    analyze: bool,
 }
 
 #[derive(Clone, PartialEq, Message)]
@@ -154,6 +156,7 @@ fn encode(scan: &ShardScanExec, converter: &dyn PhysicalProtoConverterExtension)
         filter: scan.filter().map(filter).transpose()?,
         top: scan.top().map(encode_top),
         path: scan.target().path.map(|path| path.name().into()),
+        analyze: scan.target().analyze,
     })
 }
 
@@ -220,6 +223,7 @@ fn decode(
         name: message.collection.into(),
         fence: fence.map_err(|error| DataFusionError::External(Box::new(error)))?,
         path: path.transpose()?,
+        analyze: message.analyze,
     };
     let all = ShardScanExec::new(Arc::new(target), Arc::new(schema), columns.into(), Arc::from([]));
     let partitions = (message.partitions as usize).max(1);

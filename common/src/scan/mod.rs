@@ -48,6 +48,8 @@ pub struct ScanTarget {
     pub fence: Option<Fence>,
     /// How rows are to be found, if the query says so.
     pub path: Option<AccessPath>,
+    /// Whether leaves note what they do, segment by segment.
+    pub analyze: bool,
 }
 
 /// One shard of the scanned collection and the node that serves it.

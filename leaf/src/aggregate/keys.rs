@@ -15,7 +15,7 @@ use datafusion::arrow::compute::cast;
 use datafusion::arrow::datatypes::{DataType, Int64Type, UInt32Type};
 
 use crate::column::{Column, ColumnError, Datum};
-use crate::overlay::both;
+use crate::overlay::{Overlay, both};
 use crate::segment::SegmentVersion;
 use crate::select::{Encoded, Place, Tested};
 
@@ -78,7 +78,7 @@ impl<'v> SegmentKeys<'v> {
         let mut places = Vec::new();
         for key in &self.keys {
             let Place::Field(field) = key.on.place else { continue };
-            for run in self.version.overlays().get(&field).into_iter().flat_map(|overlay| overlay.runs()) {
+            for run in self.version.layers(field).1.into_iter().flat_map(Overlay::runs) {
                 both(rows, run.rows(), |place, _| places.push(place));
             }
         }

@@ -59,6 +59,11 @@ impl Column {
         Ok(Self { bytes, storage, rows, directory, dictionary: OnceLock::new(), table: OnceLock::new() })
     }
 
+    /// Bytes that it takes.
+    pub fn encoded_bytes(&self) -> usize {
+        self.bytes.len()
+    }
+
     /// Rows, those without a value included.
     pub fn rows(&self) -> u64 {
         self.rows

@@ -90,7 +90,7 @@ struct TermsBuilder {
 impl TermsBuilder {
     /// Appends those of a column that was just written.
     fn add(&mut self, field: FieldId, of: Type, array: &dyn Array, written: &[u8]) {
-        if !has_terms(of) {
+        if !terms::are_of(of) {
             return;
         }
         let column = Column::open(Bytes::copy_from_slice(written), array.data_type(), array.len() as u64);
@@ -111,11 +111,6 @@ impl TermsBuilder {
         out.extend(self.directory);
         put_length(out, start);
     }
-}
-
-/// Whether columns of a type have terms: those of scalars in an order of their own. Of two values, a scan of bits is as fast.
-fn has_terms(of: Type) -> bool {
-    matches!(of, Type::Int | Type::Float | Type::String | Type::Timestamp | Type::Date | Type::Time)
 }
 
 /// Appends how many bytes lie behind `start`.

@@ -49,7 +49,7 @@ impl<'v> Found<'v> {
                 Some((terms, found.map_err(|cause| damage(version, test.on.place, cause))?))
             }
         };
-        let overlay = version.overlays().get(&field).map(AsRef::as_ref);
+        let (_, overlay) = version.layers(field);
         let laid = overlay.into_iter().flat_map(Overlay::runs).map(|run| run.rows().len()).sum::<usize>();
         let named = terms.iter().flat_map(|(_, ranks)| ranks).map(ExactSizeIterator::len).sum::<usize>();
         let is_wide = column.is_some_and(|encoded| test.on.of == Type::String && encoded.column.distinct().is_none());

@@ -34,7 +34,7 @@ use datafusion::physical_expr::{PhysicalExpr, split_conjunction};
 
 use crate::arrow::{Rows, typed};
 use crate::column::{Column, ColumnError, Datum, Predicate};
-use crate::overlay::Run;
+use crate::overlay::{Overlay, Run};
 use crate::segment::{SegmentDamage, SegmentVersion};
 use bits::Bits;
 use by_terms::Found;
@@ -219,7 +219,7 @@ impl Selector {
         }
         let Place::Field(field) = test.on.place else { return Ok(()) };
         // The oldest first: what is laid later hides it.
-        for run in version.overlays().get(&field).into_iter().flat_map(|overlay| overlay.runs()) {
+        for run in version.layers(field).1.into_iter().flat_map(Overlay::runs) {
             let passed = condition.of_run(test, run)?;
             run.rows().iter().zip(passed.values()).for_each(|(row, passed)| bits.set(*row, passed && before.has(*row)));
         }

@@ -131,7 +131,7 @@ impl Tested {
             }
             Place::Field(field) => field,
         };
-        let Some(values) = version.segment().fields().get(&field) else { return Some(None) };
+        let Some(values) = version.layers(field).0 else { return Some(None) };
         let FieldValues::File(file) = values else { return None };
         // Ints are floats where floats are wanted.
         match self.of == Type::Float && file.find(Type::Int).is_some() {

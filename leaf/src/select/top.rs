@@ -50,7 +50,7 @@ impl Top {
     ) -> Result<Option<UInt32Array>> {
         let Place::Field(field) = self.on.place else { return Ok(None) };
         let Some(Some(Encoded { column, terms: Some(terms) })) = self.on.column(version) else { return Ok(None) };
-        let overlay = version.overlays().get(&field).map(AsRef::as_ref);
+        let (_, overlay) = version.layers(field);
         let laid: usize = overlay.into_iter().flat_map(Overlay::runs).map(|run| run.rows().len()).sum();
         let share = if self.forced { 1 } else { SHARE };
         let Some(budget) = (version.segment().rows() / share).checked_sub(laid) else { return Ok(None) };

@@ -25,6 +25,7 @@ use std::cmp::Ordering;
 use std::iter;
 use std::ops::{Bound, Range};
 
+use basalt_common::value::Type;
 use bitpacking::{BitPacker, BitPacker4x};
 use bytes::Bytes;
 use datafusion::arrow::array::Array;
@@ -42,6 +43,11 @@ const ASCENDING: u8 = 128;
 
 const CUT: ColumnError = ColumnError::Damaged("its terms end too early");
 const WRONG: ColumnError = ColumnError::Damaged("its terms name a row without a value");
+
+/// Whether columns of a type have terms: those of scalars in an order of their own. Of two values, a scan of bits is as fast.
+pub fn are_of(of: Type) -> bool {
+    matches!(of, Type::Int | Type::Float | Type::String | Type::Timestamp | Type::Date | Type::Time)
+}
 
 /// Appends the terms of a column, of which `array` has all rows; nothing for a type that has none.
 ///

@@ -77,6 +77,16 @@ impl Server {
         Ok(())
     }
 
+    /// Stops it as an operator does, so that everything is flushed, and waits until it is gone.
+    ///
+    /// # Errors
+    /// It does not run, or ended with an error.
+    pub fn stop(&mut self) -> Result<()> {
+        let pid = self.pid().context("it runs")?.to_string();
+        ensure!(Command::new("kill").args(["-TERM", &pid]).status()?.success(), "it cannot be told to stop");
+        self.wait()
+    }
+
     /// Waits until it is gone.
     ///
     /// # Errors
