@@ -355,7 +355,7 @@ fn filters_choose_the_same_rows_everywhere() -> Result<()> {
         (3, 3_000, MergePolicy { segments_per_tier: 64, dead_share_max: 2.0, ..MergePolicy::default() }),
     ] {
         let seed = seed_of_round(seed);
-        walked += run(seed, ids, 20_000, policy.clone())
+        walked += run(seed, ids, 12_000, policy.clone())
             .with_context(|| format!("seed {seed}, {ids} documents, {policy:?}"))?;
     }
     ensure!(walked > 100, "terms were hardly ever walked");

@@ -183,14 +183,14 @@ impl Terms {
     /// There are fewer ranks.
     pub fn append(&self, ranks: Range<u32>, out: &mut Vec<u32>) -> Result<(), ColumnError> {
         assert!(ranks.end <= self.ranks, "ranks are those of the column's values");
-        let (mut at, end) = (ranks.start as usize, ranks.end as usize);
+        let (mut at, end, before) = (ranks.start as usize, ranks.end as usize, out.len());
         while at < end {
             let (index, within) = (at / BLOCK, at % BLOCK);
             let length = (BLOCK - within).min(end - at);
             out.extend_from_slice(&self.block(index)?.rows()[within..within + length]);
             at += length;
         }
-        match out.iter().all(|row| u64::from(*row) < self.rows) {
+        match out[before..].iter().all(|row| u64::from(*row) < self.rows) {
             true => Ok(()),
             false => Err(WRONG),
         }
