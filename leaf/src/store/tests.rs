@@ -186,6 +186,8 @@ fn names_say_for_which_manifest_they_were_made() {
 async fn all_formats_can_be_read() {
     check_fixture("v1", &Sample::new()).await;
     check_fixture("v2", &Sample::versioned()).await;
+    // As v2, and terms.
+    check_fixture("v3", &Sample::versioned()).await;
 }
 
 async fn check_fixture(name: &str, sample: &Sample) {
