@@ -278,8 +278,8 @@ impl Served {
         self.state().replica.lock().unwrap_or_else(PoisonError::into_inner).shard_mut().take_files(segments);
     }
 
-    /// Merges segments once and folds fields of one with what is laid over them, each if it is due in a shard that changes, or is at rest; returns how many rows were
-    /// written. Takes long; batches and reads go on meanwhile.
+    /// Merges segments once and folds fields of one with what is laid over them, each if it is due in a shard that changes, or is
+    /// at rest; returns how many rows were written. Takes long; batches and reads go on meanwhile.
     ///
     /// # Errors
     /// A segment is damaged.
@@ -295,7 +295,7 @@ impl Served {
         let begun = replica().shard_mut().begin_compaction();
         let Some(compaction) = begun else { return Ok(0) };
         let rows = compaction.versions.iter().map(|version| version.segment().rows()).sum();
-        let compacted = compaction.run()?;
+        let compacted = compaction.run().inspect_err(|_| replica().shard_mut().give_up())?;
         replica().shard_mut().take_compacted(&compacted);
         let mut first = 0;
         while !replica().shard_mut().repoint(&compacted, first, KEYS_AT_ONCE) {
@@ -310,7 +310,7 @@ impl Served {
         let begun = replica().shard_mut().begin_fold(at_rest);
         let Some(fold) = begun else { return Ok(0) };
         let rows = fold.version.segment().rows();
-        let folded = fold.run()?;
+        let folded = fold.run().inspect_err(|_| replica().shard_mut().give_up())?;
         replica().shard_mut().take_folded(&folded);
         Ok(rows)
     }

@@ -404,6 +404,11 @@ impl Shard {
         self.newest.publish(Snapshot::new(self.applied, self.versions.values().cloned().collect()));
     }
 
+    /// Forgets a merge or a fold that was begun and cannot be made: nothing is noted for it any more.
+    pub fn give_up(&mut self) {
+        self.journal = None;
+    }
+
     /// Points keys to the rows of a merge that was taken in: of its rows from `first` on, so many. Whether all are.
     pub fn repoint(&mut self, compacted: &Compacted, first: usize, count: usize) -> bool {
         self.repointing = !self.keys.repoint(compacted, first, count);
