@@ -18,6 +18,7 @@ use basalt_common::value::Type;
 use basalt_harness::duckdb;
 use basalt_leaf::file::container::{Container, Kind};
 use basalt_leaf::file::segment;
+use basalt_leaf::indexes::Indexes;
 use basalt_leaf::segment::{Segment, SegmentId, SegmentVersion};
 use basalt_leaf::select::Selector;
 use datafusion::arrow::array::{ArrayRef, Int64Array, StringArray};
@@ -64,7 +65,10 @@ fn segment_of(id: u64, numbers: &[u64], rows: u64) -> Result<SegmentVersion> {
     let columns = arrays.into_iter().zip(&FIELDS).enumerate().map(|(index, (array, (_, _, of)))| {
         (FieldId(index as u32 + 1), TypedColumns::new(numbers.len(), vec![(*of, array)]))
     });
-    let sealed = segment::encode(&Segment::new(SegmentId(id), ids, None, columns.collect::<BTreeMap<_, _>>()))?;
+    let sealed = segment::encode(
+        &Segment::new(SegmentId(id), ids, None, columns.collect::<BTreeMap<_, _>>()),
+        &Indexes::default(),
+    )?;
     let object = Container::open("segment", Kind::Segment, &sealed.bytes)?;
     Ok(SegmentVersion::new(segment::decode(&object, &sealed.bytes)?))
 }

@@ -8,6 +8,7 @@ use basalt_common::catalog::{Catalog, CatalogError, Collection, Command, Refusal
 use basalt_common::clock::Clock;
 use basalt_common::failure::{Failure, FailureKind};
 use basalt_common::fence::Fence;
+use basalt_common::indexing::IndexSettings;
 use basalt_common::leaves::Leaves;
 
 use crate::metrics::Metrics;
@@ -104,6 +105,7 @@ impl Aggregator {
             shards: self.config.shards,
             key: None,
             version: None,
+            indexing: IndexSettings::default(),
         };
         match self.propose(command).await {
             Ok(()) => {}

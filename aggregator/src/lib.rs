@@ -22,6 +22,8 @@ pub mod tables;
 
 pub mod dynamic;
 
+pub mod searches;
+
 mod planner;
 
 pub mod session;

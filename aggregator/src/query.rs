@@ -34,6 +34,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use crate::analyzed;
 use crate::dynamic::{DocumentPlanner, Warnings};
 use crate::failures::from_datafusion;
+use crate::searches;
 use crate::sql::{self, Parameters, nearest};
 use crate::tables::{Tables, Workspaces};
 use basalt_common::leaves::Leaves;
@@ -182,6 +183,7 @@ impl Queries {
         let (mut statement, path) = sql::parse_with_hint(&request.sql)?;
         sql::fill(&mut statement, &request.parameters)?;
         sql::name_paths(&mut statement);
+        sql::take_scores(&mut statement)?;
         if sql::take_explain_format(&mut statement).is_some() {
             return Err(Failure::invalid("EXPLAIN has one form, and no FORMAT yet"));
         }
@@ -200,6 +202,8 @@ impl Queries {
         let failed = |error: DataFusionError| from_datafusion(&error, &request.sql);
         let options = SQLOptions::new().with_allow_ddl(false).with_allow_dml(false).with_allow_statements(false);
         options.verify_plan(&logical).map_err(failed)?;
+        let (fence, patience) = (request.fence.as_ref(), self.config.timeout_max);
+        let logical = searches::bind(logical, &tables.state, &self.leaves, fence, patience).await.map_err(failed)?;
         // From here on leaves may hold snapshots for the query.
         let ending = Ending { query: id, leaves: Some(self.leaves.clone()) };
         let physical = session.create_physical_plan(&logical).await.map_err(failed)?;

@@ -10,11 +10,14 @@ use datafusion::common::Result;
 use datafusion::logical_expr::{ColumnarValue, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility};
 
 use crate::sql_type::is_dynamic;
+use crate::text;
 use crate::value::Type;
 
-/// All functions of this module.
+/// All functions.
 pub fn all() -> Vec<Arc<ScalarUDF>> {
-    vec![Arc::new(ScalarUDF::from(TypeOf { signature: Signature::any(1, Volatility::Immutable) }))]
+    let mut all = text::functions::all();
+    all.push(Arc::new(ScalarUDF::from(TypeOf { signature: Signature::any(1, Volatility::Immutable) })));
+    all
 }
 
 /// `typeof(x)`: the name of the type of each value, `null` where there is none.

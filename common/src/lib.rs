@@ -34,7 +34,11 @@ pub mod version;
 
 pub mod sql_type;
 
+pub mod text;
+
 pub mod functions;
+
+pub mod indexing;
 
 pub mod batch;
 

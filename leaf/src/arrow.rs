@@ -13,14 +13,15 @@ use std::sync::Arc;
 
 use basalt_common::columns::{TypedColumns, TypedColumnsBuilder};
 use basalt_common::id::FieldId;
-use basalt_common::scan::{ScanColumn, ScanStep};
+use basalt_common::scan::{ScanColumn, ScanScore, ScanStep};
 use basalt_common::schema::Schema;
 use basalt_common::sql_type::{DECIMAL, JSON, has_extension, is_dynamic};
 use basalt_common::value::flatten::unflatten;
 use basalt_common::value::json_write::{JsonStyle, write_json};
 use basalt_common::value::{Decimal, FieldPath, Type, Value};
 use datafusion::arrow::array::{
-    Array, ArrayRef, Decimal256Builder, ListArray, StringArray, StringBuilder, StructArray, UInt32Array, new_null_array,
+    Array, ArrayRef, Decimal256Builder, Float64Array, ListArray, StringArray, StringBuilder, StructArray, UInt32Array,
+    new_null_array,
 };
 use datafusion::arrow::buffer::{NullBuffer, OffsetBuffer};
 use datafusion::arrow::compute::kernels::zip::zip;
@@ -28,6 +29,7 @@ use datafusion::arrow::compute::{cast, is_not_null};
 use datafusion::arrow::datatypes::{DataType, Field, Fields, i256};
 use datafusion::common::{DataFusionError, Result, exec_datafusion_err, exec_err, internal_err};
 
+use crate::scores::scores;
 use crate::segment::SegmentVersion;
 
 /// Reads columns of one segment's version.
@@ -47,19 +49,33 @@ impl Rows<'_> {
     /// # Errors
     /// A decimal has more digits than SQL's type for it.
     pub fn column(&self, column: &ScanColumn, wanted: &Field) -> Result<ArrayRef> {
-        let ScanColumn::Field { field, below } = column else { return Ok(Arc::new(self.ids()?)) };
-        let mut field = *field;
-        let mut kind = None;
-        for step in below {
-            match step {
-                ScanStep::Kind(of) => kind = Some(*of),
-                ScanStep::Key(key) => {
-                    let Some(child) = self.schema.child(field, key) else { return Ok(self.nothing(wanted)) };
-                    (field, kind) = (child, None);
-                }
-            }
+        match column {
+            ScanColumn::Id => Ok(Arc::new(self.ids()?)),
+            ScanColumn::Score(score) => self.scores(score),
+            ScanColumn::Field { field, below } => match self.place(*field, below) {
+                Some((field, kind)) => self.field(field, kind, wanted),
+                None => Ok(self.nothing(wanted)),
+            },
         }
-        self.field(field, kind, wanted)
+    }
+
+    /// The field behind some steps, and the type of its values that is wanted, if not all are.
+    fn place(&self, field: FieldId, below: &[ScanStep]) -> Option<(FieldId, Option<Type>)> {
+        below.iter().try_fold((field, None), |(field, _), step| match step {
+            ScanStep::Kind(of) => Some((field, Some(*of))),
+            ScanStep::Key(key) => Some((self.schema.child(field, key)?, None)),
+        })
+    }
+
+    fn scores(&self, score: &ScanScore) -> Result<ArrayRef> {
+        let place = match &score.texts {
+            ScanColumn::Field { field, below } => self.place(*field, below),
+            ScanColumn::Id | ScanColumn::Score(_) => None,
+        };
+        let Some((field, _)) = place else { return Ok(Arc::new(Float64Array::from(vec![0.0; self.rows.len()]))) };
+        let text = Field::new("text", DataType::Utf8, true);
+        let texts = |rows: &UInt32Array| Rows { rows, ..*self }.column(&score.texts, &text);
+        Ok(Arc::new(scores(self.version, field, score, self.rows, texts)?))
     }
 
     fn ids(&self) -> Result<StringArray> {

@@ -20,6 +20,7 @@ use datafusion::arrow::array::UInt32Array;
 use roaring::RoaringBitmap;
 
 use crate::field::{FieldValues, FileColumns, RowSet, all_rows};
+use crate::indexes::Indexes;
 use crate::merge::merge;
 use crate::overlay::Run;
 use crate::segment::{Address, Segment, SegmentDamage, SegmentId, SegmentVersion};
@@ -102,10 +103,10 @@ impl Fold {
     ///
     /// # Errors
     /// The segment is damaged.
-    pub fn run(self) -> Result<Folded, SegmentDamage> {
+    pub fn run(self, indexes: &Indexes) -> Result<Folded, SegmentDamage> {
         let rows = all_rows(self.version.segment().rows());
         let fold = |field: &FieldId| {
-            let values = FileColumns::encode(&self.version.column(*field, &rows)?);
+            let values = FileColumns::encode(&self.version.column(*field, &rows)?, indexes.field(*field));
             Ok((*field, Arc::new(FieldValues::File(values))))
         };
         let fields = self.fields.iter().map(fold).collect::<Result<_, _>>()?;

@@ -6,9 +6,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use basalt_common::catalog::Catalog;
 use tokio::sync::Semaphore;
 use tracing::{debug, error};
 
+use crate::indexes::Indexes;
 use crate::served::Served;
 
 /// How often a shard that changes is looked at: a tier fills in seconds, not in milliseconds.
@@ -25,7 +27,7 @@ pub fn permits() -> Arc<Semaphore> {
 
 /// Merges segments of a shard that has begun, when it changes, until its collection is dropped or a segment is damaged; as many
 /// shards at once as there are permits.
-pub async fn run(served: Arc<Served>, permits: Arc<Semaphore>) {
+pub async fn run(served: Arc<Served>, catalog: Arc<dyn Catalog>, permits: Arc<Semaphore>) {
     let mut progress = served.progress();
     let mut at_rest = false;
     loop {
@@ -38,8 +40,9 @@ pub async fn run(served: Arc<Served>, permits: Arc<Semaphore>) {
         // Nobody closes it.
         let Ok(permit) = Arc::clone(&permits).acquire_owned().await else { return };
         let shard = Arc::clone(&served);
+        let indexes = Indexes::of(catalog.as_ref(), served.id().collection);
         let merged = tokio::task::spawn_blocking(move || {
-            let merged = shard.compact(at_rest);
+            let merged = shard.compact(at_rest, &indexes);
             drop(permit);
             merged
         });

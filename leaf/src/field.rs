@@ -8,12 +8,16 @@ use std::borrow::Cow;
 use std::ops::Range;
 
 use basalt_common::columns::{TypedColumns, check_encoded};
+use basalt_common::indexing::WordIndex;
+use basalt_common::text::Analyzer;
 use basalt_common::value::{Object, Type, Value, codec};
 use datafusion::arrow::array::{Array, ArrayRef, AsArray, StringArray, UInt32Array};
 use datafusion::arrow::compute::take;
 
 use crate::column::{self, Column, ColumnError, Datum};
+use crate::indexes::FieldIndexes;
 use crate::terms::{self, Terms};
+use crate::text::{self, TextIndex};
 
 /// Rows that lie further apart, in the mean, are read one by one: a value that is read by itself costs about as much as so many
 /// that are read in a row.
@@ -53,6 +57,8 @@ pub struct FileColumn {
     pub column: Column,
     /// The rows in the order of their values, if they were written.
     pub terms: Option<Terms>,
+    /// The words of its texts, if they were written.
+    pub text: Option<TextIndex>,
 }
 
 /// Columns of one field in a file: by type, each of all rows of the segment.
@@ -78,21 +84,22 @@ impl FileColumns {
         }
     }
 
-    /// Encodes columns as those of a file are, with their terms, in memory.
-    pub fn encode(values: &TypedColumns) -> Self {
+    /// Encodes columns as those of a file are, with their indexes, in memory.
+    pub fn encode(values: &TypedColumns, indexes: FieldIndexes) -> Self {
         let encode = |(of, array): &(Type, ArrayRef)| {
             let mut bytes = Vec::new();
             let opened = column::encode(array.as_ref(), &mut bytes).and_then(|()| {
                 let column = Column::open(bytes.into(), array.data_type(), array.len() as u64)?;
-                let mut terms = Vec::new();
-                let terms = match terms::are_of(*of) {
-                    true => {
-                        terms::encode(array.as_ref(), &column, &mut terms)?;
-                        Some(Terms::open(terms.into(), &column)?)
-                    }
+                let (mut terms, mut text) = (Vec::new(), Vec::new());
+                let terms = match put_terms(*of, array, &column, indexes, &mut terms)? {
+                    true => Some(Terms::open(terms.into(), &column)?),
                     false => None,
                 };
-                Ok(FileColumn { of: *of, column, terms })
+                let text = match put_text(*of, array, &column, indexes, &mut text)? {
+                    true => Some(TextIndex::open(text.into(), column.rows())?),
+                    false => None,
+                };
+                Ok(FileColumn { of: *of, column, terms, text })
             });
             opened.expect("typed columns are arrays of storage types")
         };
@@ -196,6 +203,45 @@ impl FieldValues {
             Self::File(file) => file.columns.iter().map(|file| (file.of, file.column.present())).collect(),
         }
     }
+}
+
+/// Appends the terms of a column, if it is to have them.
+///
+/// # Errors
+/// The column is not the array's.
+pub fn put_terms(
+    of: Type,
+    array: &dyn Array,
+    column: &Column,
+    indexes: FieldIndexes,
+    out: &mut Vec<u8>,
+) -> Result<bool, ColumnError> {
+    let wanted = indexes.terms && terms::are_of(of);
+    if wanted {
+        terms::encode(array, column, out)?;
+    }
+    Ok(wanted)
+}
+
+/// Appends the index of a column's words, if it is to have one. Strings that repeat are looked at once each, and need none.
+///
+/// # Errors
+/// The texts cannot be indexed.
+pub fn put_text(
+    of: Type,
+    array: &dyn Array,
+    column: &Column,
+    indexes: FieldIndexes,
+    out: &mut Vec<u8>,
+) -> Result<bool, ColumnError> {
+    let Some(texts) = array.as_string_opt::<i32>().filter(|_| of == Type::String) else { return Ok(false) };
+    let analyzer = match indexes.words {
+        WordIndex::Always(analyzer) => analyzer,
+        WordIndex::OfProse if column.distinct().is_none() && text::is_prose(texts) => Analyzer::default(),
+        WordIndex::OfProse | WordIndex::Never => return Ok(false),
+    };
+    text::encode(analyzer, texts, out)?;
+    Ok(true)
 }
 
 fn to_value(of: Type, datum: Datum<'_>) -> Result<Value, ColumnError> {

@@ -13,6 +13,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use basalt_common::catalog::Catalog;
 use basalt_common::clock::Clock;
 use basalt_common::log::{LogError, ShardLog};
 use basalt_common::position::LogPosition;
@@ -20,6 +21,7 @@ use thiserror::Error;
 use tracing::{debug, error};
 
 use crate::file::manifest::ObjectRef;
+use crate::indexes::Indexes;
 use crate::policy::{FlushPolicy, Unflushed};
 use crate::segment::SegmentId;
 use crate::served::{Progress, Served};
@@ -67,6 +69,7 @@ pub enum FlushError {
 pub struct Flusher {
     served: Arc<Served>,
     writer: Writer,
+    catalog: Arc<dyn Catalog>,
     clock: Arc<dyn Clock>,
     config: FlushConfig,
     log: Arc<dyn ShardLog>,
@@ -78,10 +81,11 @@ impl Flusher {
         served: Arc<Served>,
         writer: Writer,
         log: Arc<dyn ShardLog>,
+        catalog: Arc<dyn Catalog>,
         clock: Arc<dyn Clock>,
         config: FlushConfig,
     ) -> Self {
-        Self { served, writer, log, clock, config }
+        Self { served, writer, log, catalog, clock, config }
     }
 
     /// Flushes when it is time, until the collection is dropped or another writes the shard.
@@ -150,7 +154,8 @@ impl Flusher {
         let checkpoint = checkpoint.map_err(|error| FlushError::Stopped(error.to_string()))?;
         let started = self.clock.monotonic();
         let before = self.writer.newest().map(|manifest| manifest.segments.clone()).unwrap_or_default();
-        let written = self.writer.write(checkpoint).await?;
+        let indexes = Indexes::of(self.catalog.as_ref(), self.served.id().collection);
+        let written = self.writer.write(checkpoint, &indexes).await?;
         self.read_from_files(&before).await?;
         let Some(manifest) = self.writer.newest() else { return Ok(()) };
         let (shard, position, number) = (manifest.shard, manifest.position, manifest.number);

@@ -15,6 +15,10 @@ pub mod column;
 
 pub mod terms;
 
+pub mod text;
+
+pub mod indexes;
+
 pub mod field;
 
 pub mod overlay;
@@ -54,6 +58,8 @@ pub mod flush;
 pub mod compactor;
 
 pub mod pins;
+
+pub mod scores;
 
 pub mod arrow;
 

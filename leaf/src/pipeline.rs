@@ -139,9 +139,9 @@ impl Pipeline {
         };
         match recovered {
             Ok(writer) => {
-                let (log, clock) = (Arc::clone(&self.log), Arc::clone(&self.clock));
-                let flusher = Flusher::new(Arc::clone(&served), writer, log, clock, self.flush.clone());
-                let merging = compactor::run(Arc::clone(&served), Arc::clone(&self.merges));
+                let (log, catalog, clock) = (Arc::clone(&self.log), Arc::clone(&self.catalog), Arc::clone(&self.clock));
+                let flusher = Flusher::new(Arc::clone(&served), writer, log, catalog, clock, self.flush.clone());
+                let merging = compactor::run(Arc::clone(&served), Arc::clone(&self.catalog), Arc::clone(&self.merges));
                 tokio::join!(flusher.run(), self.follow(&served), merging);
             }
             Err(reason) => stop(&served, reason),

@@ -16,6 +16,7 @@ use basalt_common::schema::Schema;
 use basalt_common::value::{FieldPath, Value};
 use tokio::sync::watch;
 
+use crate::indexes::Indexes;
 use crate::replica::{Checkpoint, Replica};
 use crate::segment::{Segment, SegmentDamage, SegmentId};
 use crate::shard::{ApplyError, Newest, Snapshot};
@@ -279,15 +280,15 @@ impl Served {
     }
 
     /// Merges segments once and folds fields of one with what is laid over them, each if it is due in a shard that changes, or is
-    /// at rest; returns how many rows were written. Takes long; batches and reads go on meanwhile.
+    /// at rest, with the indexes that fields are to have; returns how many rows were written. Takes long; batches and reads go on meanwhile.
     ///
     /// # Errors
     /// A segment is damaged.
     ///
     /// # Panics
     /// The shard has not begun.
-    pub fn compact(&self, at_rest: bool) -> Result<usize, SegmentDamage> {
-        Ok(self.merge()? + self.fold(at_rest)?)
+    pub fn compact(&self, at_rest: bool, indexes: &Indexes) -> Result<usize, SegmentDamage> {
+        Ok(self.merge()? + self.fold(at_rest, indexes)?)
     }
 
     fn merge(&self) -> Result<usize, SegmentDamage> {
@@ -305,12 +306,12 @@ impl Served {
         Ok(rows)
     }
 
-    fn fold(&self, at_rest: bool) -> Result<usize, SegmentDamage> {
+    fn fold(&self, at_rest: bool, indexes: &Indexes) -> Result<usize, SegmentDamage> {
         let replica = || self.state().replica.lock().unwrap_or_else(PoisonError::into_inner);
         let begun = replica().shard_mut().begin_fold(at_rest);
         let Some(fold) = begun else { return Ok(0) };
         let rows = fold.version.segment().rows();
-        let folded = fold.run().inspect_err(|_| replica().shard_mut().give_up())?;
+        let folded = fold.run(indexes).inspect_err(|_| replica().shard_mut().give_up())?;
         replica().shard_mut().take_folded(&folded);
         Ok(rows)
     }

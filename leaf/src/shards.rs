@@ -9,7 +9,9 @@ use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use basalt_common::calls::{DocumentsRequest, LeafCalls, Outcomes, QueryId, SegmentReport, ShardStatus};
+use basalt_common::calls::{
+    DocumentsRequest, LeafCalls, Outcomes, QueryId, SegmentReport, ShardStatus, StatisticsRequest,
+};
 use basalt_common::catalog::Catalog;
 use basalt_common::clock::Clock;
 use basalt_common::failure::{Failure, FailureKind};
@@ -17,6 +19,7 @@ use basalt_common::id::{CollectionId, ShardId};
 use basalt_common::position::{LogPosition, SourcePartition, SourceProgress};
 use basalt_common::scan::{Aggregation, ShardReader, ShardScan};
 use basalt_common::schema::Schema;
+use basalt_common::text::Statistics;
 use basalt_common::value::json_write::{JsonStyle, write_json};
 use basalt_common::value::{Object, Value};
 use datafusion::common::{DataFusionError, Result};
@@ -30,6 +33,7 @@ use crate::aggregate::pays;
 use crate::counters::Counters;
 use crate::pins::{Pins, Scanned};
 use crate::reader::Reader;
+use crate::scores;
 use crate::segment::SegmentDamage;
 use crate::served::Served;
 use crate::shard::Snapshot;
@@ -238,6 +242,25 @@ impl LeafCalls for Shards {
 
     async fn status(&self, shard: ShardId, fields: bool) -> Result<ShardStatus, Failure> {
         Ok(self.served(shard).await?.status(fields))
+    }
+
+    async fn text_statistics(&self, request: StatisticsRequest) -> Result<Statistics, Failure> {
+        let StatisticsRequest { shard, path, call, after, patience } = request;
+        let served = self.served(shard).await?;
+        served.wait_for(after, patience).await?;
+        let Some(field) = self.schema(shard.collection).find(path.keys()) else { return Ok(Statistics::default()) };
+        let read = move || -> Result<Statistics> {
+            let (query, mut all) = (call.query()?, Statistics::default());
+            for version in served.pin().segments() {
+                all.add(&scores::statistics(version, field, &query)?);
+            }
+            Ok(all)
+        };
+        let failed = |cause: String| {
+            Failure::new(FailureKind::Internal, format!("the words of {path} could not be counted: {cause}"))
+        };
+        let read = tokio::task::spawn_blocking(read).await.map_err(|error| failed(error.to_string()))?;
+        read.map_err(|error| failed(error.to_string()))
     }
 
     async fn scan_reports(&self, query: QueryId) -> Vec<SegmentReport> {

@@ -299,6 +299,7 @@ fn number_text(number: &Value) -> String {
 #[cfg(test)]
 pub(crate) mod tests {
     use basalt_common::catalog::{CatalogState, Command};
+    use basalt_common::indexing::IndexSettings;
     use basalt_common::version::VersionSettings;
 
     use super::{BodyFormat, Collection, Items, JsonLimits, Record, WriteKind, read_items, read_record};
@@ -316,6 +317,7 @@ pub(crate) mod tests {
             shards: 4,
             key: key.map(Into::into),
             version,
+            indexing: IndexSettings::default(),
         };
         let state = CatalogState::default().apply(&create).expect("it is allowed");
         let collection = state.collections().next().expect("it was made");

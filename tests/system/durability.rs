@@ -12,6 +12,7 @@ use basalt_common::calls::{DocumentsRequest, LeafCalls, ShardStatus};
 use basalt_common::catalog::{Catalog, Command, LocalCatalog};
 use basalt_common::clock::{Clock, SystemClock};
 use basalt_common::id::{CollectionId, Epoch, FieldId, ShardId, SourceId};
+use basalt_common::indexing::IndexSettings;
 use basalt_common::log::{LocalLog, LocalLogConfig, ShardLog};
 use basalt_common::position::{LogPosition, SourcePartition, SourceRange};
 use basalt_common::schema::Schema;
@@ -67,6 +68,7 @@ impl Life {
                 shards: 1,
                 key: None,
                 version: None,
+                indexing: IndexSettings::default(),
             };
             runtime.block_on(catalog.propose(command))?;
         }

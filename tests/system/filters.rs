@@ -3,7 +3,7 @@
 //! Random operations go into two shards: one that is flushed, reads its files and is made again from them now and then, and one
 //! that stays in memory. Random filters are then answered on the files by every access path, forced and chosen, on the same files
 //! value by value (as one condition that no test of a column stands for), and in memory; of each, the first rows by some column are
-//! also looked for by walking terms.
+//! also looked for by walking terms. Two fields have an index of their words; scores of texts are the same from it and from the texts.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -11,27 +11,32 @@ use std::sync::Arc;
 use anyhow::{Context, Result, ensure};
 use basalt_common::batch::{Batch, BatchBuilder};
 use basalt_common::calls::QueryId;
+use basalt_common::functions;
 use basalt_common::id::CollectionId;
+use basalt_common::indexing::{IndexSettings, Indexing, TextSettings};
 use basalt_common::position::LogPosition;
 use basalt_common::random::SeededRandom;
-use basalt_common::scan::{AccessPath, ScanColumn, ScanFilter, ScanStep, ScanTarget, ScanTop, ShardScan};
+use basalt_common::scan::{AccessPath, ScanColumn, ScanFilter, ScanScore, ScanStep, ScanTarget, ScanTop, ShardScan};
 use basalt_common::schema::Schema;
-use basalt_common::value::Type;
+use basalt_common::text::functions::TextCall;
+use basalt_common::text::{Analyzer, Kind, Statistics};
+use basalt_common::value::{FieldPath, Type};
 use basalt_harness::operations::{Operations, seed_of_round};
 use basalt_leaf::apply::Outcome;
 use basalt_leaf::arrow::Rows;
+use basalt_leaf::indexes::Indexes;
 use basalt_leaf::policy::MergePolicy;
 use basalt_leaf::select::{Selector, Top};
 use basalt_leaf::shard::{Shard, Snapshot};
-use datafusion::arrow::array::{Array, ArrayRef, make_comparator, new_empty_array};
+use datafusion::arrow::array::{Array, ArrayRef, AsArray, make_comparator, new_empty_array};
 use datafusion::arrow::compute::{SortOptions, concat};
-use datafusion::arrow::datatypes::{DataType, Field, Schema as ArrowSchema};
+use datafusion::arrow::datatypes::{DataType, Field, Float64Type, Schema as ArrowSchema};
 use datafusion::common::ScalarValue;
 use datafusion::logical_expr::Operator;
-use datafusion::physical_expr::PhysicalExpr;
 use datafusion::physical_expr::expressions::{
     BinaryExpr, CaseExpr, Column, InListExpr, LikeExpr, Literal, NotExpr, is_not_null, is_null,
 };
+use datafusion::physical_expr::{PhysicalExpr, ScalarFunctionExpr};
 
 use crate::aggregates;
 use crate::model::{Disk, add, through_the_log};
@@ -84,6 +89,38 @@ impl Filters {
         Arc::new(Literal::new(value))
     }
 
+    /// A search of a column of strings.
+    fn search(&mut self, column: Expression) -> Result<Expression> {
+        let TextCall { kind, query, analyzer } = self.call();
+        let text = |text: &str| Arc::new(Literal::new(ScalarValue::Utf8(Some(text.into())))) as Expression;
+        let search = functions::all().into_iter().find(|function| function.name() == kind.name());
+        let arguments = vec![column, text(&query), text(analyzer.name())];
+        let search = search.context("it is a function")?;
+        Ok(Arc::new(ScalarFunctionExpr::try_new(search, arguments, &self.schema, Arc::default())?))
+    }
+
+    fn call(&mut self) -> TextCall {
+        let queries = [
+            "text 1",
+            "text -7",
+            "1 OR doc",
+            "tex*",
+            "\"text 5\"",
+            "doc -\"doc 3\"",
+            "Text \"text 1*\"",
+            "-3",
+            "!",
+            "none",
+        ];
+        let kind = *self.random.pick(&Kind::ALL);
+        let query = match kind {
+            Kind::Search => (*self.random.pick(&queries)).to_string(),
+            Kind::Phrase | Kind::Prefix => format!("text {}", self.random.below(20)),
+        };
+        let english = "english".parse().expect("there is one");
+        TextCall { kind, query, analyzer: if self.random.chance(1, 2) { english } else { Analyzer::default() } }
+    }
+
     fn condition(&mut self) -> Result<Expression> {
         let index = self.random.below(self.columns.len() as u64) as usize;
         let field = self.schema.field(index).clone();
@@ -105,6 +142,7 @@ impl Filters {
             }
             (3 | 4, DataType::Boolean) => column,
             (5, DataType::Boolean) => Arc::new(NotExpr::new(column)),
+            (4 | 5, DataType::Utf8) => self.search(column)?,
             (6, _) => Arc::new(BinaryExpr::new(constant, *self.random.pick(&operators), column)),
             _ => Arc::new(BinaryExpr::new(column, *self.random.pick(&operators), constant)),
         })
@@ -261,6 +299,32 @@ fn check_located(shard: &Shard, snapshot: &Snapshot, schema: &Schema, filters: &
     Ok(true)
 }
 
+/// The score of every document by the texts of a field, by its `_id`.
+fn scores(snapshot: &Snapshot, schema: &Schema, score: &ScanColumn) -> Result<BTreeMap<String, f64>> {
+    let wanted = Field::new("score", DataType::Float64, true);
+    let mut all = BTreeMap::new();
+    for version in snapshot.segments() {
+        let rows = version.live();
+        let scores = Rows { version, schema, rows: &rows }.column(score, &wanted)?;
+        let scores = scores.as_primitive::<Float64Type>().values();
+        all.extend(version.ids(&rows)?.iter().flatten().map(String::from).zip(scores.iter().copied()));
+    }
+    Ok(all)
+}
+
+/// Scores do not depend on where texts lie. Whether there were any.
+fn check_scores(files: &Snapshot, memory: &Snapshot, schema: &Schema, filters: &mut Filters) -> Result<bool> {
+    let (call, path) = (filters.call(), *filters.random.pick(&["a", "tags"]));
+    let Some(field) = schema.find(&[path.into()]) else { return Ok(false) };
+    let texts = ScanColumn::Field { field, below: vec![ScanStep::Kind(Type::String)] };
+    let statistics = Statistics { texts: 100, words: 250, found: vec![7, 30, 2] };
+    let score = ScanColumn::Score(Arc::new(ScanScore { texts, call, statistics }));
+    let (found, expected) = (scores(files, schema, &score)?, scores(memory, schema, &score)?);
+    let same = |(id, score): (&String, &f64)| found.get(id).is_some_and(|found| (found - score).abs() < 1e-5);
+    ensure!(found.len() == expected.len() && expected.iter().all(same), "{score:?}: {found:?}, not {expected:?}");
+    Ok(expected.values().any(|score| *score > 0.0))
+}
+
 /// The predicate as one condition that is evaluated row by row.
 fn opaque(predicate: &Expression) -> Result<Expression> {
     let value = |value| Arc::new(Literal::new(ScalarValue::Boolean(Some(value)))) as Expression;
@@ -271,10 +335,15 @@ fn opaque(predicate: &Expression) -> Result<Expression> {
 fn run(seed: u64, ids: u64, count: u64, policy: MergePolicy) -> Result<u64> {
     let mut operations = Operations::without_indices(seed, ids);
     let mut disk = Disk::new(seed, false)?;
+    let text = [("a", Analyzer::default()), ("tags", "english".parse()?)];
+    let text = text.map(|(path, analyzer)| (path.to_string(), TextSettings { analyzer })).into();
+    let settings = IndexSettings { text, unindexed: ["b".to_string()].into() };
+    let indexing = Indexing::new(&settings, |path| path.parse::<FieldPath>())?;
     let lazy = MergePolicy { segments_per_tier: 1_000, dead_share_max: 2.0, ..MergePolicy::default() };
     let (mut files, mut memory, mut schema) = (Shard::new(policy.clone()), Shard::new(lazy), Schema::default());
     let mut log: Vec<(Batch, Vec<Outcome>)> = Vec::new();
-    let (mut done, mut asked, mut passed, mut walked, mut aggregated) = (0, 0_u64, 0_u64, 0_u64, 0_u64);
+    let (mut done, mut asked, mut passed, mut walked, mut aggregated, mut scored) =
+        (0, 0_u64, 0_u64, 0_u64, 0_u64, 0_u64);
     let runtime = tokio::runtime::Builder::new_current_thread().build()?;
     let mut taken: BTreeMap<(Option<AccessPath>, AccessPath), u64> = BTreeMap::new();
     let (mut before, mut located) = (files.newest().pin(), (0, 0));
@@ -286,6 +355,7 @@ fn run(seed: u64, ids: u64, count: u64, policy: MergePolicy) -> Result<u64> {
             done += 1;
         }
         let batch = through_the_log(builder, &schema, None)?;
+        disk.indexes = Indexes::new(Arc::new(schema.clone()), indexing.clone());
         let position = LogPosition(log.len() as u64);
         let outcomes = files.apply(position, &batch, &schema)?;
         memory.apply(position, &batch, &schema)?;
@@ -325,6 +395,7 @@ fn run(seed: u64, ids: u64, count: u64, policy: MergePolicy) -> Result<u64> {
                 let check = aggregates::check(&in_files, &in_memory, &schema, &mut filters, &filter);
                 aggregated += u64::from(runtime.block_on(check).with_context(what)?);
             }
+            scored += u64::from(check_scores(&in_files, &in_memory, &schema, &mut filters)?);
             asked += 1;
             passed += u64::from(!expected.is_empty());
             located.0 += u64::from(check_located(&files, &in_files, &schema, &mut filters, ids)?);
@@ -340,6 +411,7 @@ fn run(seed: u64, ids: u64, count: u64, policy: MergePolicy) -> Result<u64> {
     }
     ensure!(by(None, AccessPath::IndexFilter) > 0, "the index is never chosen");
     println!("first rows by walking terms: {walked} segments; aggregates that the leaf would make: {aggregated}");
+    ensure!(scored * 4 > asked, "hardly anything was scored");
     ensure!(aggregated > 10, "hardly anything was aggregated by encoded keys");
     ensure!(passed * 4 > asked && disk.done.reopens > 1, "hardly anything was tested");
     ensure!(located.0 == asked && located.1 < asked, "keys tell of now, and not always of before: {located:?}");

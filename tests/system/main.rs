@@ -16,6 +16,7 @@ mod kills;
 mod live;
 mod load;
 mod model;
+mod search;
 mod sources;
 mod streams;
 mod versions;

@@ -20,6 +20,7 @@ use basalt_common::version::Horizon;
 use basalt_harness::operations::{Effect, Model, Operation, Operations, seed_of_round};
 use basalt_leaf::apply::Outcome;
 use basalt_leaf::compaction::{Compacted, Compaction, Fold, Folded};
+use basalt_leaf::indexes::Indexes;
 use basalt_leaf::policy::MergePolicy;
 use basalt_leaf::replica::Checkpoint;
 use basalt_leaf::shard::{Shard, Snapshot};
@@ -169,6 +170,8 @@ pub(super) struct Disk {
     pub(super) random: SeededRandom,
     pub(super) done: Durability,
     merge: Merge,
+    /// Which indexes fields get.
+    pub(super) indexes: Indexes,
     /// Where the store is a directory.
     _folder: Option<tempfile::TempDir>,
 }
@@ -189,6 +192,7 @@ impl Disk {
             random: SeededRandom::new(seed),
             done: Durability::default(),
             merge: Merge::None,
+            indexes: Indexes::default(),
             _folder: folder,
         })
     }
@@ -197,7 +201,7 @@ impl Disk {
     pub(super) fn flush(&mut self, shard: &mut Shard) -> Result<()> {
         let before = self.writer.newest().map(|manifest| manifest.segments.clone()).unwrap_or_default();
         let checkpoint = Checkpoint { shard: shard.checkpoint(), ..Checkpoint::default() };
-        let written = self.runtime.block_on(self.writer.write(checkpoint))?;
+        let written = self.runtime.block_on(self.writer.write(checkpoint, &self.indexes))?;
         self.done.flushes += u64::from(written.bytes > 0);
         self.done.segments += written.segments as u64;
         self.done.bytes += written.bytes;
@@ -212,7 +216,7 @@ impl Disk {
                 shard.begin_fold(self.random.chance(1, 2)).map_or(Merge::None, Merge::Folding)
             }
             Merge::None => shard.begin_compaction().map_or(Merge::None, Merge::Begun),
-            Merge::Folding(fold) => Merge::Folded(fold.run()?),
+            Merge::Folding(fold) => Merge::Folded(fold.run(&self.indexes)?),
             Merge::Folded(folded) => {
                 shard.take_folded(&folded);
                 self.done.folds += 1;

@@ -1,6 +1,6 @@
 //! Workspaces and collections.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use axum::Json;
 use axum::extract::{Path, Request, State};
@@ -10,6 +10,7 @@ use basalt_common::catalog::{Collection, Command};
 use basalt_common::failure::Failure;
 use basalt_common::fence::Fence;
 use basalt_common::id::FieldId;
+use basalt_common::indexing::{IndexSettings, TextSettings};
 use basalt_common::value::Type;
 use basalt_common::version::VersionSettings;
 use datafusion::arrow::compute::kernels::cast_utils::parse_interval_month_day_nano;
@@ -69,6 +70,10 @@ struct CreateCollection {
     version: Option<String>,
     lateness: Option<Span>,
     max_future: Option<Span>,
+    #[serde(default)]
+    text: BTreeMap<String, TextSettings>,
+    #[serde(default)]
+    unindexed: BTreeSet<String>,
 }
 
 /// A count in the version's unit, or a text like `30 days`, in microseconds then.
@@ -97,6 +102,8 @@ impl Span {
 struct DescribeCollection {
     description: Option<String>,
     owner: Option<String>,
+    text: Option<BTreeMap<String, TextSettings>>,
+    unindexed: Option<BTreeSet<String>>,
 }
 
 #[derive(Debug, Serialize)]
@@ -114,6 +121,8 @@ pub(super) struct CollectionBody {
     lateness: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     max_future: Option<u64>,
+    #[serde(flatten)]
+    indexing: IndexSettings,
     documents: u64,
     operations: u64,
     bytes: u64,
@@ -171,6 +180,7 @@ pub(super) async fn create_collection(
         shards: asked.shards.unwrap_or(aggregator.config.shards),
         key: asked.key,
         version: asked.version.map(|path| VersionSettings { path, lateness, max_future }),
+        indexing: IndexSettings { text: asked.text, unindexed: asked.unindexed },
     };
     aggregator.propose(command).await?;
     let collection = aggregator.collection(&workspace, &asked.name)?;
@@ -191,9 +201,14 @@ pub(super) async fn describe_collection(
     request: Request,
 ) -> Result<Json<CollectionBody>, Refused> {
     let asked: DescribeCollection = body::read_json(request, aggregator.config.body_bytes_max).await?;
-    let id = aggregator.collection(&workspace, &name)?.id.0;
-    let DescribeCollection { description, owner } = asked;
-    aggregator.propose(Command::DescribeCollection { id, description, owner }).await?;
+    let collection = aggregator.collection(&workspace, &name)?;
+    let DescribeCollection { description, owner, text, unindexed } = asked;
+    let indexing = (text.is_some() || unindexed.is_some()).then(|| {
+        let before = collection.indexing.settings();
+        IndexSettings { text: text.unwrap_or(before.text), unindexed: unindexed.unwrap_or(before.unindexed) }
+    });
+    let id = collection.id.0;
+    aggregator.propose(Command::DescribeCollection { id, description, owner, indexing }).await?;
     let collection = aggregator.collection(&workspace, &name)?;
     Ok(Json(describe(&aggregator, &collection, false).await?))
 }
@@ -234,6 +249,7 @@ fn body_of(collection: &Collection, shards: &[ShardStatus], fields: bool) -> Col
         version: collection.version.as_ref().map(|rule| rule.path.to_string()),
         lateness: collection.version.as_ref().and_then(|rule| rule.lateness),
         max_future: collection.version.as_ref().and_then(|rule| rule.max_future),
+        indexing: collection.indexing.settings(),
         documents: sum(|shard| shard.documents),
         operations: sum(|shard| shard.operations),
         bytes: sum(|shard| shard.bytes),

@@ -35,6 +35,8 @@ mod names;
 
 mod naming;
 
+mod score;
+
 #[cfg(test)]
 mod tests;
 
@@ -45,3 +47,4 @@ pub use parameters::{Parameter, Parameters, fill};
 #[cfg(test)]
 use parse::parse;
 pub use parse::{parse_with_hint, take_explain_format};
+pub use score::take_scores;

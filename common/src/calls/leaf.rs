@@ -9,6 +9,8 @@ use serde::{Deserialize, Serialize};
 use crate::failure::Failure;
 use crate::id::ShardId;
 use crate::position::{LogPosition, SourcePartition, SourceProgress};
+use crate::text::Statistics;
+use crate::text::functions::TextCall;
 use crate::value::FieldPath;
 
 /// A query's number, by which its leaves know that scans belong together.
@@ -30,6 +32,21 @@ pub struct DocumentsRequest {
     pub ids: Vec<String>,
     /// The fields wanted, or all.
     pub fields: Option<Vec<FieldPath>>,
+    /// Answer from a state at or behind this position.
+    pub after: Option<LogPosition>,
+    /// How long to wait for that state.
+    pub patience: Duration,
+}
+
+/// Asks how often the words of a query occur in a field of one shard.
+#[derive(Debug, Clone)]
+pub struct StatisticsRequest {
+    /// The shard.
+    pub shard: ShardId,
+    /// The field.
+    pub path: FieldPath,
+    /// The query, and how words are made.
+    pub call: TextCall,
     /// Answer from a state at or behind this position.
     pub after: Option<LogPosition>,
     /// How long to wait for that state.
@@ -180,6 +197,13 @@ pub trait LeafCalls: fmt::Debug + Send + Sync + 'static {
     /// # Errors
     /// The shard is not here.
     async fn status(&self, shard: ShardId, fields: bool) -> Result<ShardStatus, Failure>;
+
+    /// How often the words of a query occur in a field's texts, about: rows that died may be counted, and values that patches
+    /// laid over others not.
+    ///
+    /// # Errors
+    /// The shard is not here, did not come to the position in time, or is damaged.
+    async fn text_statistics(&self, request: StatisticsRequest) -> Result<Statistics, Failure>;
 
     /// What a query's scans did here so far, segment by segment, if they were to note it.
     async fn scan_reports(&self, query: QueryId) -> Vec<SegmentReport>;

@@ -14,6 +14,9 @@ mod leaf;
 mod source;
 mod write;
 
-pub use leaf::{DocumentsRequest, FieldCount, LeafCalls, OutcomeCounts, Outcomes, QueryId, SegmentReport, ShardStatus};
+pub use leaf::{
+    DocumentsRequest, FieldCount, LeafCalls, OutcomeCounts, Outcomes, QueryId, SegmentReport, ShardStatus,
+    StatisticsRequest,
+};
 pub use source::{SourceError, SourceState, SourceStatus, Sources};
 pub use write::{BodyFormat, ItemError, ShardWrite, WriteKind, WriteReply, WriteRequest, Writes};

@@ -11,6 +11,7 @@ use thiserror::Error;
 
 use super::{Beginning, CatalogState, Claim, Collection, Source, SourceSettings, Workspace, check_name};
 use crate::id::{CollectionId, Epoch, SourceId};
+use crate::indexing::{IndexSettings, Indexing};
 use crate::schema::{FieldSeen, Schema};
 use crate::value::FieldPath;
 use crate::version::{VersionRule, VersionSettings};
@@ -44,6 +45,9 @@ pub enum Command {
         /// What tells which of two operations counts.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         version: Option<VersionSettings>,
+        /// How its fields are indexed.
+        #[serde(default, skip_serializing_if = "IndexSettings::is_empty")]
+        indexing: IndexSettings,
     },
     /// Changes what is said about a collection.
     DescribeCollection {
@@ -53,6 +57,9 @@ pub enum Command {
         description: Option<String>,
         /// The new owner, if it changes.
         owner: Option<String>,
+        /// How fields are indexed in segments that are written from now on, if that changes.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        indexing: Option<IndexSettings>,
     },
     /// Removes a collection with all its documents.
     DropCollection {
@@ -174,16 +181,20 @@ impl CatalogState {
         let mut next = self.clone();
         match command {
             Command::CreateWorkspace { name, description } => next.create_workspace(name, description)?,
-            Command::CreateCollection { workspace, name, description, owner, shards, key, version } => {
+            Command::CreateCollection { workspace, name, description, owner, shards, key, version, indexing } => {
                 next.create_collection(workspace, name, *shards, |collection| {
                     (collection.description, collection.owner) = (description.clone(), owner.clone());
                     collection.key = key.as_deref().map(|key| read_path("key", key)).transpose()?;
                     collection.version = version.as_ref().map(read_rule).transpose()?;
+                    collection.indexing = read_indexing(indexing)?;
                     Ok(())
                 })?;
             }
-            Command::DescribeCollection { id, description, owner } => {
+            Command::DescribeCollection { id, description, owner, indexing } => {
                 let collection = next.collection_mut(*id)?;
+                if let Some(indexing) = indexing {
+                    collection.indexing = read_indexing(indexing)?;
+                }
                 description.iter().for_each(|text| collection.description.clone_from(text));
                 owner.iter().for_each(|text| collection.owner.clone_from(text));
             }
@@ -245,6 +256,7 @@ impl CatalogState {
             shards,
             key: None,
             version: None,
+            indexing: Indexing::default(),
             schema: Arc::new(Schema::default()),
         };
         describe(&mut collection)?;
@@ -304,6 +316,10 @@ fn read_path(what: &str, text: &str) -> Result<FieldPath, Refusal> {
     path.ok_or_else(|| Refusal::Path { what: what.into(), text: text.into() })
 }
 
+fn read_indexing(settings: &IndexSettings) -> Result<Indexing, Refusal> {
+    Indexing::new(settings, |path| read_path("indexed field", path))
+}
+
 fn read_rule(settings: &VersionSettings) -> Result<VersionRule, Refusal> {
     let VersionSettings { path, lateness, max_future } = settings;
     Ok(VersionRule { path: read_path("version", path)?, lateness: *lateness, max_future: *max_future })
@@ -311,7 +327,7 @@ fn read_rule(settings: &VersionSettings) -> Result<VersionRule, Refusal> {
 
 #[cfg(test)]
 mod tests {
-    use super::{CatalogState, CollectionId, Command, FieldSeen, Refusal, SourceId, SourceSettings};
+    use super::{CatalogState, CollectionId, Command, FieldSeen, IndexSettings, Refusal, SourceId, SourceSettings};
     use crate::catalog::{KafkaProperties, SourceStart};
     use crate::schema::Step;
 
@@ -325,6 +341,7 @@ mod tests {
             shards: 2,
             key: None,
             version: None,
+            indexing: IndexSettings::default(),
         }
     }
 

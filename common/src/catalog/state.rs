@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use super::Source;
 use crate::id::{CollectionId, ShardId, SourceId};
+use crate::indexing::Indexing;
 use crate::schema::Schema;
 use crate::value::FieldPath;
 use crate::version::VersionRule;
@@ -38,6 +39,8 @@ pub struct Collection {
     pub key: Option<FieldPath>,
     /// What tells which of two operations counts; none where the later one in the log does.
     pub version: Option<VersionRule>,
+    /// How its fields are indexed.
+    pub indexing: Indexing,
     /// Its fields.
     pub schema: Arc<Schema>,
 }

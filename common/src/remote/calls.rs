@@ -13,11 +13,13 @@ use url::Url;
 
 use crate::calls::{
     BodyFormat, DocumentsRequest, LeafCalls, Outcomes, QueryId, SegmentReport, ShardStatus, SourceStatus, Sources,
-    WriteKind, WriteReply, WriteRequest, Writes,
+    StatisticsRequest, WriteKind, WriteReply, WriteRequest, Writes,
 };
 use crate::failure::{Failure, FailureKind};
 use crate::id::{CollectionId, Epoch, ShardId, SourceId};
 use crate::position::{LogPosition, SourcePartition, SourceProgress};
+use crate::text::Statistics;
+use crate::text::functions::TextCall;
 use crate::value::FieldPath;
 use crate::wire::Channels;
 
@@ -37,6 +39,7 @@ enum LeafCall {
     WaitFor { shard: (u32, u16), position: u64, millis: u64 },
     SourceProgress { shard: (u32, u16), source: u32, incarnation: u128, partition: u32, after: u64, millis: u64 },
     Status { shard: (u32, u16), fields: bool },
+    TextStatistics { shard: (u32, u16), path: String, call: TextCall, after: Option<u64>, millis: u64 },
     ScanReports { query: String },
     EndQuery { query: String },
 }
@@ -115,6 +118,12 @@ impl LeafCalls for RemoteLeaf {
         self.call(&LeafCall::Status { shard: pair(shard), fields }).await
     }
 
+    async fn text_statistics(&self, request: StatisticsRequest) -> Result<Statistics, Failure> {
+        let StatisticsRequest { shard, path, call, after, patience } = request;
+        let (shard, path, after) = (pair(shard), path.to_string(), after.map(|position| position.0));
+        self.call(&LeafCall::TextStatistics { shard, path, call, after, millis: millis(patience) }).await
+    }
+
     async fn scan_reports(&self, query: QueryId) -> Vec<SegmentReport> {
         self.call(&LeafCall::ScanReports { query: query.to_string() }).await.unwrap_or_default()
     }
@@ -132,7 +141,7 @@ impl LeafCalls for RemoteLeaf {
 pub async fn answer_leaf_call(leaf: &dyn LeafCalls, body: &[u8]) -> Result<Bytes, Failure> {
     Ok(match decode(body)? {
         LeafCall::Documents { shard, ids, fields, after, millis } => {
-            let path = |text: &String| text.parse::<FieldPath>().map_err(|error| Failure::invalid(error.to_string()));
+            let path = |text: &String| text.parse::<FieldPath>().map_err(invalid);
             let fields = fields.map(|fields| fields.iter().map(path).collect::<Result<_, _>>()).transpose()?;
             let (shard, after, patience) = (shard_of(shard), after.map(LogPosition), Duration::from_millis(millis));
             encode(&leaf.documents(DocumentsRequest { shard, ids, fields, after, patience }).await?)
@@ -151,13 +160,22 @@ pub async fn answer_leaf_call(leaf: &dyn LeafCalls, body: &[u8]) -> Result<Bytes
             encode(&progress.map(|SourceProgress { epoch, offset }| (epoch.0, offset)))
         }
         LeafCall::Status { shard, fields } => encode(&leaf.status(shard_of(shard), fields).await?),
+        LeafCall::TextStatistics { shard, path, call, after, millis } => {
+            let path: FieldPath = path.parse().map_err(invalid)?;
+            let (shard, after, patience) = (shard_of(shard), after.map(LogPosition), Duration::from_millis(millis));
+            encode(&leaf.text_statistics(StatisticsRequest { shard, path, call, after, patience }).await?)
+        }
         LeafCall::ScanReports { query } => encode(&leaf.scan_reports(query_of(&query)?).await),
         LeafCall::EndQuery { query } => encode(&leaf.end_query(query_of(&query)?).await),
     })
 }
 
 fn query_of(text: &str) -> Result<QueryId, Failure> {
-    u128::from_str_radix(text, 16).map(QueryId).map_err(|error| Failure::invalid(error.to_string()))
+    u128::from_str_radix(text, 16).map(QueryId).map_err(invalid)
+}
+
+fn invalid(error: impl ToString) -> Failure {
+    Failure::invalid(error.to_string())
 }
 
 #[derive(Debug, Serialize, Deserialize)]

@@ -36,7 +36,7 @@ const COMMANDS_MAX: usize = 1_000;
 #[derive(Debug, Serialize, Deserialize)]
 enum CatalogCall {
     Since { version: u64, held: bool },
-    Propose { command: Command },
+    Propose { command: Box<Command> },
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -67,7 +67,7 @@ pub async fn answer_catalog_call(catalog: &LocalCatalog, body: &[u8]) -> Result<
             let _ = tokio::time::timeout(patience, states.wait_for(|state| state.version() > version)).await;
             Ok(encode(&catalog.commands_since(version, COMMANDS_MAX).await))
         }
-        CatalogCall::Propose { command } => Ok(encode(&match catalog.propose(command).await {
+        CatalogCall::Propose { command } => Ok(encode(&match catalog.propose(*command).await {
             Ok(state) => ProposeReply::Done { version: state.version() },
             Err(CatalogError::Refused(refusal)) => ProposeReply::Refused(refusal),
             Err(error) => ProposeReply::Failed(error.to_string()),
@@ -172,7 +172,8 @@ impl Catalog for RemoteCatalog {
     }
 
     async fn propose(&self, command: Command) -> Result<Arc<CatalogState>, CatalogError> {
-        let reply = self.call(&CatalogCall::Propose { command }).await.map_err(CatalogError::Unreachable)?;
+        let reply =
+            self.call(&CatalogCall::Propose { command: Box::new(command) }).await.map_err(CatalogError::Unreachable)?;
         match decode(&reply).map_err(CatalogError::Unreachable)? {
             ProposeReply::Done { version } => {
                 let mut states = self.states.subscribe();

@@ -17,7 +17,8 @@ use prost::Message;
 use url::Url;
 
 use super::{
-    AccessPath, ScanColumn, ScanFilter, ScanStep, ScanTarget, ScanTop, ShardAggregateExec, ShardPlace, ShardScanExec,
+    AccessPath, ScanColumn, ScanFilter, ScanScore, ScanStep, ScanTarget, ScanTop, ShardAggregateExec, ShardPlace,
+    ShardScanExec,
 };
 use crate::calls::QueryId;
 use crate::fence::Fence;
@@ -87,6 +88,19 @@ struct ColumnMessage {
     field: Option<u32>,
     #[prost(message, repeated, tag = "2")]
     below: Vec<StepMessage>,
+    #[prost(message, optional, boxed, tag = "3")]
+    score: Option<Box<ScoreMessage>>,
+}
+
+/// Scores of texts: the call and the statistics as JSON.
+#[derive(Clone, PartialEq, Message)]
+struct ScoreMessage {
+    #[prost(message, optional, boxed, tag = "1")]
+    texts: Option<Box<ColumnMessage>>,
+    #[prost(string, tag = "2")]
+    call: String,
+    #[prost(string, tag = "3")]
+    statistics: String,
 }
 
 /// A step: a key, or else the code of a type.
@@ -112,9 +126,17 @@ fn encode_column(column: &ScanColumn) -> ColumnMessage {
         ScanStep::Kind(of) => StepMessage { key: None, kind: of.code().into() },
     };
     match column {
-        ScanColumn::Id => ColumnMessage { field: None, below: Vec::new() },
+        ScanColumn::Id => ColumnMessage { field: None, below: Vec::new(), score: None },
         ScanColumn::Field { field, below } => {
-            ColumnMessage { field: Some(field.0), below: below.iter().map(step).collect() }
+            ColumnMessage { field: Some(field.0), below: below.iter().map(step).collect(), score: None }
+        }
+        ScanColumn::Score(score) => {
+            let score = ScoreMessage {
+                texts: Some(Box::new(encode_column(&score.texts))),
+                call: serde_json::to_string(&score.call).expect("a call is plain data"),
+                statistics: score.statistics.to_string(),
+            };
+            ColumnMessage { field: None, below: Vec::new(), score: Some(Box::new(score)) }
         }
     }
 }
@@ -125,6 +147,9 @@ fn decode_column(message: ColumnMessage) -> Result<ScanColumn> {
         (None, Some(of)) => Ok(ScanStep::Kind(of)),
         (None, None) => internal_err!("a scan came with the unknown type {}", step.kind),
     };
+    if let Some(score) = message.score {
+        return decode_score(*score);
+    }
     match message.field {
         None => Ok(ScanColumn::Id),
         Some(field) => {
@@ -132,6 +157,14 @@ fn decode_column(message: ColumnMessage) -> Result<ScanColumn> {
             Ok(ScanColumn::Field { field: FieldId(field), below })
         }
     }
+}
+
+fn decode_score(message: ScoreMessage) -> Result<ScanColumn> {
+    let ScoreMessage { texts, call, statistics } = message;
+    let (Some(texts), Ok(call), Ok(statistics)) = (texts, serde_json::from_str(&call), statistics.parse()) else {
+        return internal_err!("a scan came with a score that cannot be read");
+    };
+    Ok(ScanColumn::Score(Arc::new(ScanScore { texts: decode_column(*texts)?, call, statistics })))
 }
 
 fn encode(scan: &ShardScanExec, converter: &dyn PhysicalProtoConverterExtension) -> Result<ScanMessage> {

@@ -1,7 +1,8 @@
 //! Where the columns of a scan come from.
 //!
 //! In: projections that stand above a scan. Out: columns by field and path, so that reading `user.address.city` reads one
-//! column, whatever else `user` has. Owns which expressions are paths: columns, and struct fields by name.
+//! column, whatever else `user` has. Owns which expressions are paths: columns, and struct fields by name; and scores of texts, which
+//! leaves have without reading these.
 
 use std::sync::Arc;
 
@@ -13,6 +14,8 @@ use datafusion::physical_expr::{PhysicalExpr, ScalarFunctionExpr};
 
 use crate::id::FieldId;
 use crate::sql_type::is_dynamic;
+use crate::text::Statistics;
+use crate::text::functions::TextCall;
 use crate::value::Type;
 
 /// One step from a field's column to a part of it.
@@ -36,6 +39,19 @@ pub enum ScanColumn {
         /// The way down from there.
         below: Vec<ScanStep>,
     },
+    /// How well texts match a query.
+    Score(Arc<ScanScore>),
+}
+
+/// Scores of the texts of a column.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct ScanScore {
+    /// Where the texts come from.
+    pub texts: ScanColumn,
+    /// What is looked for in them.
+    pub call: TextCall,
+    /// What is known of all texts.
+    pub statistics: Statistics,
 }
 
 impl ScanColumn {
@@ -46,7 +62,7 @@ impl ScanColumn {
 
     fn child(self, step: ScanStep) -> Option<Self> {
         match self {
-            Self::Id => None,
+            Self::Id | Self::Score(_) => None,
             Self::Field { field, mut below } => {
                 below.push(step);
                 Some(Self::Field { field, below })
@@ -64,6 +80,12 @@ pub(super) fn resolve(
     if let Some(column) = expression.downcast_ref::<Column>() {
         let field = schema.fields().get(column.index())?;
         return Some((columns.get(column.index())?.clone(), Arc::clone(field)));
+    }
+    if let Some((texts, call, statistics)) = TextCall::of_score(expression) {
+        let (texts, field) = resolve(texts, schema, columns)?;
+        let is_text = *field.data_type() == DataType::Utf8 && matches!(texts, ScanColumn::Field { .. });
+        let score = ScanColumn::Score(Arc::new(ScanScore { texts, call, statistics }));
+        return is_text.then(|| (score, Arc::new(Field::new("score", DataType::Float64, true))));
     }
     let call = ScalarFunctionExpr::try_downcast_func::<GetFieldFunc>(expression.as_ref())?;
     let (base, keys) = call.args().split_first()?;

@@ -242,7 +242,11 @@ fn properties(schema: &SchemaRef, partitions: usize) -> Arc<PlanProperties> {
 
 /// A column's name and, where it is a part of a field, the way there.
 pub(super) fn shown((field, column): (&Arc<Field>, &ScanColumn)) -> String {
-    let ScanColumn::Field { below, .. } = column else { return field.name().clone() };
+    let below = match column {
+        ScanColumn::Id => return field.name().clone(),
+        ScanColumn::Score(score) => return format!("{}=score({:?})", field.name(), score.call.query),
+        ScanColumn::Field { below, .. } => below,
+    };
     let step = |step: &ScanStep| match step {
         ScanStep::Key(key) => format!(".{key}"),
         ScanStep::Kind(of) => format!("::{of}"),

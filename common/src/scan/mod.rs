@@ -23,7 +23,7 @@ use url::Url;
 
 pub use aggregate::{Aggregation, Expression, ShardAggregateExec};
 pub use codec::ScanCodec;
-pub use column::{ScanColumn, ScanStep};
+pub use column::{ScanColumn, ScanScore, ScanStep};
 pub use exec::{ShardLayout, ShardScanExec};
 pub use filter::ScanFilter;
 pub use path::{AccessPath, ScanTop};

@@ -75,6 +75,9 @@ pub enum ColumnError {
         /// Its number.
         code: u8,
     },
+    /// An index of texts cannot be made or read.
+    #[error("an index of texts is damaged: {0}")]
+    Text(String),
     /// The directory is not what a directory is.
     #[error("the directory of a column is damaged: {0}")]
     Directory(#[from] BinaryError),

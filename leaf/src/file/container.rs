@@ -60,6 +60,8 @@ pub enum Part {
     Versions = 4,
     /// The rows of a segment's columns in the order of their values.
     Terms = 5,
+    /// The words of a segment's texts.
+    Text = 7,
     /// What was laid over segments.
     Laid = 16,
     /// Requests that came with a key.
@@ -73,11 +75,12 @@ pub enum Part {
 }
 
 impl Part {
-    const ALL: [Self; 9] = [
+    const ALL: [Self; 10] = [
         Self::Keys,
         Self::Columns,
         Self::Versions,
         Self::Terms,
+        Self::Text,
         Self::Laid,
         Self::Requests,
         Self::Sources,
@@ -92,6 +95,7 @@ impl Part {
             Self::Columns => "columns",
             Self::Versions => "versions",
             Self::Terms => "terms",
+            Self::Text => "text",
             Self::Laid => "laid",
             Self::Requests => "requests",
             Self::Sources => "sources",

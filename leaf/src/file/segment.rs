@@ -1,4 +1,4 @@
-//! A segment as an object: *keys*, *columns*, their *terms*, and *versions* in a collection that has them.
+//! A segment as an object: *keys*, *columns*, their *terms* and *text*, and *versions* in a collection that has them.
 //!
 //! ```text
 //! keys      = segment:u64 rows:u64 zeros column                   codec 2; the _ids. Columns begin at multiples of 64 bytes
@@ -7,6 +7,7 @@
 //!                                                                 in memory; the offset counts from the part's start
 //! versions  = column                                              codec 1; ints, none where a patch made the row
 //! terms     = terms… directory length:u32                         codec 1; as in terms/mod.rs; the directory's length
+//! text      = text… directory length:u32                          codec 1; as in text/mod.rs; else as terms
 //! directory = count (field type:u8 offset length)…                 ascending by field, then type; columns without are left out
 //! column    = as in column/encode.rs                              of as many rows as keys
 //! ```
@@ -27,14 +28,17 @@ use datafusion::arrow::datatypes::{DataType, Int64Type};
 use super::container::{ALIGNMENT, Container, ContainerBuilder, Kind, Part, Sealed};
 use super::{FileError, PartReader};
 use crate::column::{self, Column, ColumnError};
-use crate::field::{FieldValues, FileColumn, FileColumns, Ids, RowSet, all_rows};
+use crate::field::{FieldValues, FileColumn, FileColumns, Ids, RowSet, all_rows, put_terms, put_text};
+use crate::indexes::Indexes;
 use crate::segment::{Segment, SegmentBytes, SegmentDamage, SegmentId};
-use crate::terms::{self, Terms};
+use crate::terms::Terms;
+use crate::text::TextIndex;
 
 const KEYS_CODEC: u8 = 2;
 const COLUMNS_CODEC: u8 = 2;
 const VERSIONS_CODEC: u8 = 1;
 const TERMS_CODEC: u8 = 1;
+const TEXT_CODEC: u8 = 1;
 
 /// The codec of keys and columns that were written before.
 const CODEC_BEFORE: u8 = 1;
@@ -42,11 +46,11 @@ const CODEC_BEFORE: u8 = 1;
 /// Bytes of the directory's length.
 const LENGTH_BYTES: usize = 4;
 
-/// The object of a segment. Takes long: not for the async threads.
+/// The object of a segment, with the indexes that its fields are to have. Takes long: not for the async threads.
 ///
 /// # Errors
 /// The segment lies in a file, and is damaged there.
-pub fn encode(segment: &Segment) -> Result<Sealed, SegmentDamage> {
+pub fn encode(segment: &Segment, indexes: &Indexes) -> Result<Sealed, SegmentDamage> {
     let rows = all_rows(segment.rows());
     let damage = |field| move |cause| SegmentDamage { segment: segment.id(), field, cause };
     let ids = segment.ids().take(RowSet(&rows)).map_err(damage(None))?;
@@ -60,9 +64,18 @@ pub fn encode(segment: &Segment) -> Result<Sealed, SegmentDamage> {
         out.extend_from_slice(&(segment.rows() as u64).to_le_bytes());
         put_column(out, &ids);
     });
-    let mut terms = TermsBuilder::default();
-    object.part(Part::Columns, COLUMNS_CODEC, |out| put_columns(out, &fields, &mut terms));
+    let (mut terms, mut text) = (IndexBuilder::default(), IndexBuilder::default());
+    object.part(Part::Columns, COLUMNS_CODEC, |out| {
+        put_columns(out, &fields, |field, of, array, written| {
+            let column = Column::open(Bytes::copy_from_slice(written), array.data_type(), array.len() as u64);
+            let column = column.expect("it was just written");
+            let indexes = indexes.field(field);
+            terms.add(field, of, |out| put_terms(of, array, &column, indexes, out));
+            text.add(field, of, |out| put_text(of, array, &column, indexes, out));
+        });
+    });
     object.part(Part::Terms, TERMS_CODEC, |out| terms.put(out));
+    object.part(Part::Text, TEXT_CODEC, |out| text.put(out));
     if let Some(versions) = segment.versions() {
         object.part(Part::Versions, VERSIONS_CODEC, |out| {
             put_column(out, versions);
@@ -79,24 +92,21 @@ fn put_column(out: &mut Vec<u8>, array: &dyn Array) -> usize {
     start
 }
 
-/// The terms of columns, one behind the other.
+/// Indexes of columns, one behind the other.
 #[derive(Default)]
-struct TermsBuilder {
+struct IndexBuilder {
     bytes: Vec<u8>,
     directory: Vec<u8>,
     columns: u64,
 }
 
-impl TermsBuilder {
-    /// Appends those of a column that was just written.
-    fn add(&mut self, field: FieldId, of: Type, array: &dyn Array, written: &[u8]) {
-        if !terms::are_of(of) {
+impl IndexBuilder {
+    /// Appends that of a column, if it has one.
+    fn add(&mut self, field: FieldId, of: Type, put: impl FnOnce(&mut Vec<u8>) -> Result<bool, ColumnError>) {
+        let start = self.bytes.len();
+        if !put(&mut self.bytes).expect("the column was written from its array") {
             return;
         }
-        let column = Column::open(Bytes::copy_from_slice(written), array.data_type(), array.len() as u64);
-        let start = self.bytes.len();
-        let encoded = column.and_then(|column| terms::encode(array, &column, &mut self.bytes));
-        encoded.expect("the column was written from this array");
         put_varint(&mut self.directory, field.0.into());
         self.directory.push(of.code());
         put_varint(&mut self.directory, start as u64);
@@ -119,7 +129,12 @@ fn put_length(out: &mut Vec<u8>, start: usize) {
     out.extend_from_slice(&length.to_le_bytes());
 }
 
-fn put_columns(out: &mut Vec<u8>, fields: &[(FieldId, TypedColumns)], terms: &mut TermsBuilder) {
+/// Appends columns; `written` is told of each, with its bytes.
+fn put_columns(
+    out: &mut Vec<u8>,
+    fields: &[(FieldId, TypedColumns)],
+    mut written: impl FnMut(FieldId, Type, &dyn Array, &[u8]),
+) {
     let part = out.len();
     let mut directory = Vec::new();
     put_varint(&mut directory, fields.len() as u64);
@@ -128,7 +143,7 @@ fn put_columns(out: &mut Vec<u8>, fields: &[(FieldId, TypedColumns)], terms: &mu
         put_varint(&mut directory, values.columns().len() as u64);
         for (of, array) in values.columns() {
             let start = put_column(out, array);
-            terms.add(*field, *of, array, &out[start..]);
+            written(*field, *of, array, &out[start..]);
             directory.push(of.code());
             put_varint(&mut directory, array.to_data().get_slice_memory_size().unwrap_or_default() as u64);
             put_varint(&mut directory, (start - part) as u64);
@@ -159,9 +174,10 @@ pub fn decode(object: &Container<'_>, bytes: &Bytes) -> Result<Segment, FileErro
             part.read(|reader| read_fields_before(reader, rows))?
         }
         _ => {
-            let terms = object.find(Part::Terms, TERMS_CODEC)?;
-            let terms = terms.map(|part| OpenTerms::read(part, bytes)).transpose()?.unwrap_or_default();
-            open_fields(&object.part(Part::Columns, COLUMNS_CODEC)?, bytes, rows, terms)?
+            let open = |part: Option<PartReader<'_>>| part.map(|part| IndexBytes::read(part, bytes)).transpose();
+            let terms = open(object.find(Part::Terms, TERMS_CODEC)?)?.unwrap_or_default();
+            let text = open(object.find(Part::Text, TEXT_CODEC)?)?.unwrap_or_default();
+            open_fields(&object.part(Part::Columns, COLUMNS_CODEC)?, bytes, rows, (terms, text))?
         }
     };
     let versions = object.find(Part::Versions, VERSIONS_CODEC)?;
@@ -210,11 +226,11 @@ fn directory<'b>(part: &PartReader<'b>) -> Result<(usize, Reader<'b>), FileError
     Ok((start, Reader::new(&held[start..])))
 }
 
-/// The terms of a segment's columns, until these are opened.
+/// The indexes of a segment's columns, until these are opened.
 #[derive(Default)]
-struct OpenTerms(BTreeMap<(FieldId, Type), Bytes>);
+struct IndexBytes(BTreeMap<(FieldId, Type), Bytes>);
 
-impl OpenTerms {
+impl IndexBytes {
     fn read(part: PartReader<'_>, bytes: &Bytes) -> Result<Self, FileError> {
         let (start, mut reader) = directory(&part)?;
         let error = |BinaryError { offset, reason }| part.error(BinaryError { offset: start + offset, reason });
@@ -222,23 +238,28 @@ impl OpenTerms {
         for _ in 0..reader.count().map_err(error)? {
             let field = FieldId(reader.small().map_err(error)?);
             let of = Type::from_code(reader.byte().map_err(error)?);
-            let of = of.ok_or_else(|| error(reader.error("terms are of an unknown type")))?;
+            let of = of.ok_or_else(|| error(reader.error("an index is of an unknown type")))?;
             let (at, length): (usize, usize) = (reader.small().map_err(error)?, reader.small().map_err(error)?);
             let held = at.checked_add(length).filter(|end| *end <= start).map(|end| &part.bytes[at..end]);
-            let held = held.ok_or_else(|| error(reader.error("terms do not lie in it")))?;
+            let held = held.ok_or_else(|| error(reader.error("an index does not lie in it")))?;
             all.insert((field, of), bytes.slice_ref(held));
         }
         reader.end().map_err(error)?;
         Ok(Self(all))
     }
 
-    /// The terms of a column, if it has them.
-    fn take(&mut self, field: FieldId, of: Type, column: &Column) -> Result<Option<Terms>, ColumnError> {
-        self.0.remove(&(field, of)).map(|bytes| Terms::open(bytes, column)).transpose()
+    /// That of a column, if it has one.
+    fn take(&mut self, field: FieldId, of: Type) -> Option<Bytes> {
+        self.0.remove(&(field, of))
     }
 }
 
-fn open_fields(part: &PartReader<'_>, bytes: &Bytes, rows: usize, mut terms: OpenTerms) -> Result<Fields, FileError> {
+fn open_fields(
+    part: &PartReader<'_>,
+    bytes: &Bytes,
+    rows: usize,
+    (mut terms, mut text): (IndexBytes, IndexBytes),
+) -> Result<Fields, FileError> {
     let (start, mut reader) = directory(part)?;
     let error = |BinaryError { offset, reason }| part.error(BinaryError { offset: start + offset, reason });
     let (mut fields, mut column_max) = (BTreeMap::new(), 0);
@@ -254,8 +275,10 @@ fn open_fields(part: &PartReader<'_>, bytes: &Bytes, rows: usize, mut terms: Ope
             column_max = column_max.max(reader.small().map_err(error)?);
             let place = (reader.small().map_err(error)?, reader.small().map_err(error)?);
             let column = open_column(part, bytes, place, &storage_type(of), rows)?;
-            let terms = terms.take(field, of, &column).map_err(|cause| wrong(part, place.0, &cause))?;
-            columns.push(FileColumn { of, column, terms });
+            let wrong = |cause: ColumnError| wrong(part, place.0, &cause);
+            let terms = terms.take(field, of).map(|bytes| Terms::open(bytes, &column)).transpose().map_err(wrong)?;
+            let text = text.take(field, of).map(|bytes| TextIndex::open(bytes, rows as u64)).transpose();
+            columns.push(FileColumn { of, column, terms, text: text.map_err(wrong)? });
         }
         let columns = FileColumns::new(rows, columns).map_err(|reason| error(reader.error(reason)))?;
         fields.insert(field, FieldValues::File(columns));

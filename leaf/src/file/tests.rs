@@ -15,6 +15,7 @@ use datafusion::arrow::array::UInt32Array;
 use super::container::{Container, ContainerBuilder, Kind, Part, Sealed};
 use super::{checkpoint, segment};
 use crate::field::all_rows;
+use crate::indexes::Indexes;
 use crate::policy::MergePolicy;
 use crate::replica::{Checkpoint, Replica};
 use crate::segment::{Segment, SegmentDamage, SegmentVersion};
@@ -187,7 +188,7 @@ fn read_checkpoint(object: &Container<'_>, _: &Bytes) -> Result<(), String> {
 }
 
 fn sealed(segment: &Segment) -> Sealed {
-    segment::encode(segment).expect("it is in memory")
+    segment::encode(segment, &Indexes::default()).expect("it is in memory")
 }
 
 /// An object, its kind, and what reads it.

@@ -3,6 +3,7 @@
 //! In: a segment's version, changes. Out: rows, ascending.
 
 use datafusion::arrow::array::UInt32Array;
+use roaring::RoaringBitmap;
 
 use crate::segment::SegmentVersion;
 
@@ -31,6 +32,15 @@ impl Bits {
     pub(super) fn set(&mut self, row: u32, there: bool) {
         let (word, bit) = (&mut self.0[row as usize / 64], 1 << (row % 64));
         if there { *word |= bit } else { *word &= !bit }
+    }
+
+    /// Leaves only rows that are among others.
+    pub(super) fn leave(&mut self, others: &RoaringBitmap) {
+        let mut left = vec![0; self.0.len()];
+        for row in others {
+            left[row as usize / 64] |= 1 << (row % 64);
+        }
+        self.0.iter_mut().zip(left).for_each(|(word, left)| *word &= left);
     }
 
     pub(super) fn rows(&self) -> UInt32Array {

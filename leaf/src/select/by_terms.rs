@@ -1,4 +1,4 @@
-//! The rows that a segment's terms say a condition holds for.
+//! The rows that a segment's indexes say a condition holds for.
 //!
 //! In: a test, a segment's version. Out: how many rows that are at most, before any is read; then the rows. What patches laid over
 //! the field is looked at by itself: rows of the terms = (rows of the column's terms, without those that anything is laid over) ∪
@@ -7,9 +7,9 @@
 use std::ops::Range;
 
 use basalt_common::value::Type;
-use datafusion::arrow::array::UInt32Array;
 use datafusion::common::Result;
 
+use super::by_words::Words;
 use super::test::{Place, Test};
 use super::{Condition, INDEX_SHARE, INDEX_SHARE_OF_STRINGS, damage};
 use crate::column::Predicate;
@@ -20,7 +20,7 @@ use crate::terms::Terms;
 /// A set of more values than one for so many rows is not looked up value by value.
 const ROWS_PER_VALUE: usize = 1_000;
 
-/// The rows that terms name for a condition.
+/// The rows that terms, or an index of words, name for a condition.
 pub(super) struct Found<'v> {
     /// The number of the condition in its filter.
     pub(super) condition: usize,
@@ -28,13 +28,28 @@ pub(super) struct Found<'v> {
     pub(super) rows: usize,
     /// It pays to look at one of so many rows.
     pub(super) share: usize,
-    terms: Option<(&'v Terms, Vec<Range<u32>>)>,
-    overlay: Option<&'v Overlay>,
+    named: Named<'v>,
+}
+
+enum Named<'v> {
+    Terms { test: &'v Test, terms: Option<(&'v Terms, Vec<Range<u32>>)>, overlay: Option<&'v Overlay> },
+    Words(&'v Words),
 }
 
 impl<'v> Found<'v> {
-    /// What the terms say of a test; nothing where the segment has no terms for it.
-    pub(super) fn of(condition: usize, test: &Test, version: &'v SegmentVersion) -> Result<Option<Self>> {
+    /// What the indexes say of a condition; nothing where the segment has none for it.
+    pub(super) fn of(index: usize, condition: &'v Condition, version: &'v SegmentVersion) -> Result<Option<Self>> {
+        match (&condition.test, &condition.words) {
+            (Some(test), _) => Self::of_test(index, test, version),
+            (None, Some(words)) => {
+                let found = |rows| Self { condition: index, rows, share: INDEX_SHARE, named: Named::Words(words) };
+                Ok(words.rows_at_most(version)?.map(found))
+            }
+            (None, None) => Ok(None),
+        }
+    }
+
+    fn of_test(condition: usize, test: &'v Test, version: &'v SegmentVersion) -> Result<Option<Self>> {
         let Place::Field(field) = test.on.place else { return Ok(None) };
         let Some(column) = test.on.column(version) else { return Ok(None) };
         let terms = match column.map(|column| (column, column.terms)) {
@@ -54,25 +69,39 @@ impl<'v> Found<'v> {
         let named = terms.iter().flat_map(|(_, ranks)| ranks).map(ExactSizeIterator::len).sum::<usize>();
         let is_wide = column.is_some_and(|encoded| test.on.of == Type::String && encoded.column.distinct().is_none());
         let share = if is_wide { INDEX_SHARE_OF_STRINGS } else { INDEX_SHARE };
-        Ok(Some(Self { condition, rows: named + laid, share, terms, overlay }))
+        Ok(Some(Self { condition, rows: named + laid, share, named: Named::Terms { test, terms, overlay } }))
     }
 
     /// The living rows of which the condition is true, ascending.
-    pub(super) fn rows(&self, condition: &Condition, test: &Test, version: &SegmentVersion) -> Result<UInt32Array> {
-        let mut rows = Vec::with_capacity(self.rows);
-        for (terms, ranks) in self.terms.iter().flat_map(|(terms, all)| all.iter().map(move |ranks| (terms, ranks))) {
-            terms.append(ranks.clone(), &mut rows).map_err(|cause| damage(version, test.on.place, cause))?;
-        }
-        if let Some(overlay) = self.overlay {
-            rows.retain(|row| !overlay.covers(*row));
-            for (index, run) in overlay.runs().iter().enumerate() {
-                let passed = condition.of_run(test, run)?;
-                let passed = run.rows().iter().zip(passed.values()).filter(|(_, passed)| *passed).map(|(row, _)| *row);
-                rows.extend(passed.filter(|row| !overlay.covers_behind(index, *row)));
+    pub(super) fn rows(&self, condition: &Condition, version: &SegmentVersion) -> Result<Vec<u32>> {
+        let mut rows = match &self.named {
+            Named::Words(words) => words.rows(condition, version)?.unwrap_or_default().into_iter().collect(),
+            Named::Terms { test, terms, overlay } => {
+                let mut rows = Vec::with_capacity(self.rows);
+                for (terms, ranks) in terms.iter().flat_map(|(terms, all)| all.iter().map(move |ranks| (terms, ranks)))
+                {
+                    let appended = terms.append(ranks.clone(), &mut rows);
+                    appended.map_err(|cause| damage(version, test.on.place, cause))?;
+                }
+                if let Some(overlay) = overlay {
+                    lay(&mut rows, condition, test, overlay)?;
+                }
+                rows.sort_unstable();
+                rows
             }
-        }
+        };
         rows.retain(|row| version.is_live(*row));
-        rows.sort_unstable();
-        Ok(rows.into())
+        Ok(rows)
     }
+}
+
+/// Puts what an overlay says of its rows in the place of what was found for them.
+fn lay(rows: &mut Vec<u32>, condition: &Condition, test: &Test, overlay: &Overlay) -> Result<()> {
+    rows.retain(|row| !overlay.covers(*row));
+    for (index, run) in overlay.runs().iter().enumerate() {
+        let passed = condition.of_run(test.on.kind, run)?;
+        let passed = run.rows().iter().zip(passed.values()).filter(|(_, passed)| *passed).map(|(row, _)| *row);
+        rows.extend(passed.filter(|row| !overlay.covers_behind(index, *row)));
+    }
+    Ok(())
 }

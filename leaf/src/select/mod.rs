@@ -3,7 +3,8 @@
 //! In: a filter, a segment's version. Out: rows. A condition on one field that compares it with constants is tested on the
 //! encoded column of a file segment, where blocks whose statistics say enough are not looked at; what patches laid over the field
 //! is evaluated by itself. Only for rows that pass all those are the columns of other conditions read, and only for rows that
-//! pass everything what the scan gives. Where the terms of a condition name few rows, these are all that is looked at.
+//! pass everything what the scan gives. Where the terms of a condition, or the words that it looks for, name few rows, these are all
+//! that is looked at.
 //!
 //! ```text
 //! filter  a >= 5 AND lower(b) = 'x'     column a, encoded   3 7 8 2 9      bits  0 1 1 0 1
@@ -13,6 +14,7 @@
 
 mod bits;
 mod by_terms;
+mod by_words;
 mod test;
 mod top;
 
@@ -22,6 +24,7 @@ use std::sync::Arc;
 
 use basalt_common::scan::{AccessPath, ScanColumn, ScanFilter};
 use basalt_common::schema::Schema;
+use basalt_common::value::Type;
 use datafusion::arrow::array::{Array, ArrayRef, AsArray, BooleanArray, RecordBatch, RecordBatchOptions, UInt32Array};
 use datafusion::arrow::compute::{filter, prep_null_mask_filter};
 use datafusion::arrow::datatypes::SchemaRef;
@@ -38,6 +41,7 @@ use crate::overlay::{Overlay, Run};
 use crate::segment::{SegmentDamage, SegmentVersion};
 use bits::Bits;
 use by_terms::Found;
+use by_words::Words;
 use test::Test;
 pub(crate) use test::{Encoded, Place, Tested};
 pub use top::Top;
@@ -70,6 +74,8 @@ struct Condition {
     expression: Arc<dyn PhysicalExpr>,
     /// The same as a test of one encoded column.
     test: Option<Test>,
+    /// The same as a search of one column's texts.
+    words: Option<Words>,
 }
 
 impl Selector {
@@ -79,6 +85,7 @@ impl Selector {
     /// The filter has other columns than it says.
     pub fn new(filter: &ScanFilter, schema: &Schema) -> Result<Self> {
         let condition = |(expression, test): (Arc<dyn PhysicalExpr>, Option<Test>)| {
+            let words = Words::of(&expression, filter, schema);
             let read: BTreeSet<usize> = collect_columns(&expression).iter().map(ColumnExpr::index).collect();
             let read: Vec<usize> = read.into_iter().collect();
             let columns = read.iter().map(|index| filter.columns[*index].clone()).collect();
@@ -88,7 +95,7 @@ impl Selector {
                 Ok(Transformed::yes(Arc::new(ColumnExpr::new(column.name(), index)) as Arc<dyn PhysicalExpr>))
             };
             let expression = expression.transform_down(own)?.data;
-            Ok(Condition { schema: Arc::new(filter.schema.project(&read)?), columns, expression, test })
+            Ok(Condition { schema: Arc::new(filter.schema.project(&read)?), columns, expression, test, words })
         };
         let mut parts: Vec<(Arc<dyn PhysicalExpr>, Option<Test>)> = Vec::new();
         for expression in split_conjunction(&filter.predicate) {
@@ -146,31 +153,63 @@ impl Selector {
             && let Some(found) = self.fewest(version)?
             && (path.is_some() || found.rows <= version.segment().rows() / found.share)
         {
-            let condition = &self.conditions[found.condition];
-            let test = condition.test.as_ref().expect("terms are found for tests");
+            let rows = found.rows(&self.conditions[found.condition], version)?;
             let rest = (0..self.conditions.len()).filter(|other| *other != found.condition).collect();
-            return Ok((found.rows(condition, test, version)?, Rest(rest), AccessPath::IndexFilter));
+            let (rows, rest) = self.having_words(version, rows, rest)?;
+            return Ok((rows.into(), Rest(rest), AccessPath::IndexFilter));
         }
-        let mut bits = Bits::live(version);
-        let mut rest = Vec::new();
+        let (mut bits, mut rest, mut searched) = (Bits::live(version), Vec::new(), false);
         for (index, condition) in self.conditions.iter().enumerate() {
-            match condition.test.as_ref().and_then(|test| Some((test, test.on.column(version)?))) {
-                Some((test, column)) => {
-                    Self::test(condition, test, column.map(|encoded| encoded.column), version, &mut bits)?;
-                }
-                None => rest.push(index),
+            if let Some((test, column)) =
+                condition.test.as_ref().and_then(|test| Some((test, test.on.column(version)?)))
+            {
+                Self::test(condition, test, column.map(|encoded| encoded.column), version, &mut bits)?;
+            } else if path != Some(AccessPath::ColumnScan)
+                && let Some(words) = &condition.words
+                && let Some(rows) = words.rows(condition, version)?
+            {
+                bits.leave(&rows);
+                searched = true;
+            } else {
+                rest.push(index);
             }
         }
-        let path = if rest.len() < self.conditions.len() { AccessPath::ColumnScan } else { AccessPath::RowScan };
+        let path = match rest.len() < self.conditions.len() {
+            _ if searched => AccessPath::IndexFilter,
+            true => AccessPath::ColumnScan,
+            false => AccessPath::RowScan,
+        };
         Ok((bits.rows(), Rest(rest), path))
     }
 
-    /// The condition whose terms name the fewest rows.
-    fn fewest<'v>(&self, version: &'v SegmentVersion) -> Result<Option<Found<'v>>> {
+    /// Leaves only rows that have the words which conditions look for, where an index of words tells that sooner than the texts do;
+    /// and the conditions that are left.
+    fn having_words(
+        &self,
+        version: &SegmentVersion,
+        mut rows: Vec<u32>,
+        rest: Vec<usize>,
+    ) -> Result<(Vec<u32>, Vec<usize>)> {
+        let mut left = Vec::with_capacity(rest.len());
+        for index in rest {
+            let condition = &self.conditions[index];
+            let matching = match &condition.words {
+                Some(words) if words.pays(version, rows.len())? => words.rows(condition, version)?,
+                _ => None,
+            };
+            match matching {
+                Some(matching) => rows.retain(|row| matching.contains(*row)),
+                None => left.push(index),
+            }
+        }
+        Ok((rows, left))
+    }
+
+    /// The condition whose terms or words name the fewest rows.
+    fn fewest<'v>(&'v self, version: &'v SegmentVersion) -> Result<Option<Found<'v>>> {
         let mut fewest: Option<Found<'v>> = None;
         for (index, condition) in self.conditions.iter().enumerate() {
-            let Some(test) = &condition.test else { continue };
-            if let Some(found) = Found::of(index, test, version)?
+            if let Some(found) = Found::of(index, condition, version)?
                 && fewest.as_ref().is_none_or(|fewest| found.rows < fewest.rows)
             {
                 fewest = Some(found);
@@ -220,7 +259,7 @@ impl Selector {
         let Place::Field(field) = test.on.place else { return Ok(()) };
         // The oldest first: what is laid later hides it.
         for run in version.layers(field).1.into_iter().flat_map(Overlay::runs) {
-            let passed = condition.of_run(test, run)?;
+            let passed = condition.of_run(test.on.kind, run)?;
             run.rows().iter().zip(passed.values()).for_each(|(row, passed)| bits.set(*row, passed && before.has(*row)));
         }
         Ok(())
@@ -236,9 +275,9 @@ impl Condition {
         self.evaluate(columns, rows.len())
     }
 
-    /// Whether it is true for each row of a run over the field that it tests; no nulls.
-    fn of_run(&self, test: &Test, run: &Run) -> Result<BooleanArray> {
-        self.evaluate(vec![typed(run.values(), test.on.kind, self.schema.field(0))?], run.rows().len())
+    /// Whether it is true for each row of a run over the field that it tests, or whose values of one type; no nulls.
+    fn of_run(&self, kind: Option<Type>, run: &Run) -> Result<BooleanArray> {
+        self.evaluate(vec![typed(run.values(), kind, self.schema.field(0))?], run.rows().len())
     }
 
     /// Whether it is true for each row of its columns; no nulls.

@@ -20,9 +20,10 @@ use datafusion::physical_expr::expressions::{
 };
 
 use crate::column::{Column, Datum, Predicate};
-use crate::field::{FieldValues, Ids};
+use crate::field::{FieldValues, FileColumn, Ids};
 use crate::segment::SegmentVersion;
 use crate::terms::Terms;
+use crate::text::TextIndex;
 
 /// What is tested: the values of one type of a field, or the `_id`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -38,11 +39,12 @@ pub(super) struct Test {
     pub(super) predicate: Predicate<'static>,
 }
 
-/// What a test looks at in a file: a column, and its terms if it has them.
+/// What a test looks at in a file: a column, and its indexes if it has them.
 #[derive(Clone, Copy)]
 pub(crate) struct Encoded<'v> {
     pub(crate) column: &'v Column,
     pub(crate) terms: Option<&'v Terms>,
+    pub(crate) text: Option<&'v TextIndex>,
 }
 
 impl Test {
@@ -107,7 +109,11 @@ impl Tested {
             DataType::Time64(TimeUnit::Microsecond) => Type::Time,
             _ => return None,
         };
-        let ScanColumn::Field { field, below } = column else { return Some(Self { place: Place::Id, of, kind: None }) };
+        let (field, below) = match column {
+            ScanColumn::Id => return Some(Self { place: Place::Id, of, kind: None }),
+            ScanColumn::Field { field, below } => (field, below),
+            ScanColumn::Score(_) => return None,
+        };
         let (mut field, mut kind) = (*field, None);
         for step in below {
             match step {
@@ -125,7 +131,7 @@ impl Tested {
         let field = match self.place {
             Place::Id => {
                 return match version.segment().ids() {
-                    Ids::File(column) => Some(Some(Encoded { column, terms: None })),
+                    Ids::File(column) => Some(Some(Encoded { column, terms: None, text: None })),
                     Ids::Memory(_) => None,
                 };
             }
@@ -136,7 +142,10 @@ impl Tested {
         // Ints are floats where floats are wanted.
         match self.of == Type::Float && file.find(Type::Int).is_some() {
             true => None,
-            false => Some(file.find(self.of).map(|file| Encoded { column: &file.column, terms: file.terms.as_ref() })),
+            false => Some(file.find(self.of).map(|file| {
+                let FileColumn { column, terms, text, .. } = file;
+                Encoded { column, terms: terms.as_ref(), text: text.as_ref() }
+            })),
         }
     }
 

@@ -49,7 +49,7 @@ impl Top {
         schema: &Schema,
     ) -> Result<Option<UInt32Array>> {
         let Place::Field(field) = self.on.place else { return Ok(None) };
-        let Some(Some(Encoded { column, terms: Some(terms) })) = self.on.column(version) else { return Ok(None) };
+        let Some(Some(Encoded { column, terms: Some(terms), .. })) = self.on.column(version) else { return Ok(None) };
         let (_, overlay) = version.layers(field);
         let laid: usize = overlay.into_iter().flat_map(Overlay::runs).map(|run| run.rows().len()).sum();
         let share = if self.forced { 1 } else { SHARE };

@@ -11,6 +11,7 @@ use object_store::{ObjectStore, ObjectStoreExt};
 use super::writer::Written;
 use super::{Arc, Manifest, Path, ShardStore, StoreError, Writer, made_for, open_directory};
 use crate::file::tests::{SHARD, Sample};
+use crate::indexes::Indexes;
 use crate::replica::Checkpoint;
 
 const INCARNATION: LogIncarnation = LogIncarnation(7 << 64);
@@ -35,9 +36,12 @@ async fn write_and_reopen(store: Arc<dyn ObjectStore>) {
     assert_eq!(shard.newest().await.expect("it is empty"), None);
     let mut sample = Sample::new();
     let mut first = writer(&store, None);
-    let written = first.write(sample.replica.checkpoint()).await.expect("it is written");
+    let written = first.write(sample.replica.checkpoint(), &Indexes::default()).await.expect("it is written");
     assert_eq!(written.segments, sample.replica.checkpoint().shard.snapshot.segments().len());
-    assert_eq!(first.write(sample.replica.checkpoint()).await.expect("nothing is new"), Written::default());
+    assert_eq!(
+        first.write(sample.replica.checkpoint(), &Indexes::default()).await.expect("nothing is new"),
+        Written::default()
+    );
     let (manifest, read) = reopen(&store).await.expect("it is readable");
     assert_eq!(read, sample.describe(&sample.replica.checkpoint()));
     assert_eq!((manifest.number, manifest.incarnation), (1, INCARNATION));
@@ -45,7 +49,7 @@ async fn write_and_reopen(store: Arc<dyn ObjectStore>) {
     let mut second = writer(&store, Some(manifest));
     for value in 0..40 {
         sample.upsert("more", &one(value));
-        let written = second.write(sample.replica.checkpoint()).await.expect("it is written");
+        let written = second.write(sample.replica.checkpoint(), &Indexes::default()).await.expect("it is written");
         assert!(written.segments <= 3, "{written:?}");
     }
     let (manifest, read) = reopen(&store).await.expect("it is readable");
@@ -69,8 +73,8 @@ async fn what_is_written_is_read_and_the_rest_is_deleted() {
 
 /// Writes, and once more where the other writer deleted what was being made.
 async fn write(writer: &mut Writer, checkpoint: Checkpoint) -> Result<Written, StoreError> {
-    match writer.write(checkpoint.clone()).await {
-        Err(StoreError::Store { .. }) => writer.write(checkpoint).await,
+    match writer.write(checkpoint.clone(), &Indexes::default()).await {
+        Err(StoreError::Store { .. }) => writer.write(checkpoint, &Indexes::default()).await,
         done => done,
     }
 }
@@ -81,7 +85,7 @@ async fn one_of_two_writers_wins() {
     let folder = tempfile::tempdir().expect("a folder can be made");
     let store = open_directory(folder.path()).expect("it can be opened");
     let mut sample = Sample::new();
-    writer(&store, None).write(sample.replica.checkpoint()).await.expect("it is written");
+    writer(&store, None).write(sample.replica.checkpoint(), &Indexes::default()).await.expect("it is written");
     for round in 0..10 {
         let (manifest, _) = reopen(&store).await.expect("it is readable");
         let (mut left, mut right) = (writer(&store, Some(manifest.clone())), writer(&store, Some(manifest.clone())));
@@ -94,7 +98,7 @@ async fn one_of_two_writers_wins() {
         assert!(left_done.is_ok() && raced(&right_done) || raced(&left_done) && right_done.is_ok(), "round {round}");
         let winner = if left_done.is_ok() { &mut left } else { &mut right };
         sample.upsert("left", &one(round));
-        winner.write(sample.replica.checkpoint()).await.expect("it goes on");
+        winner.write(sample.replica.checkpoint(), &Indexes::default()).await.expect("it goes on");
         let (manifest, read) = reopen(&store).await.expect("it is readable");
         assert_eq!(read, sample.describe(&sample.replica.checkpoint()));
         let names = ShardStore::new(Arc::clone(&store), SHARD).names().await.expect("it can be listed");
@@ -106,11 +110,11 @@ async fn one_of_two_writers_wins() {
     let (mut awake, mut slow) = (writer(&store, Some(manifest.clone())), writer(&store, Some(manifest.clone())));
     for round in 0..4 {
         sample.upsert("awake", &one(round));
-        awake.write(sample.replica.checkpoint()).await.expect("it is written");
+        awake.write(sample.replica.checkpoint(), &Indexes::default()).await.expect("it is written");
     }
     let before = sample.describe(&sample.replica.checkpoint());
     sample.upsert("slow", &one(0));
-    let late = slow.write(sample.replica.checkpoint()).await;
+    let late = slow.write(sample.replica.checkpoint(), &Indexes::default()).await;
     assert!(matches!(late, Err(StoreError::Raced { number, .. }) if number == manifest.number + 1), "{late:?}");
     assert_eq!(reopen(&store).await.expect("it is readable").1, before);
 }
@@ -126,7 +130,8 @@ async fn what_was_staged_when_the_process_died_is_rubbish() {
     staged.iter().for_each(|name| std::fs::write(directory.join(name), "half").expect("it can be written"));
     assert_eq!(ShardStore::new(Arc::clone(&store), SHARD).newest().await.expect("it is readable"), None);
     let sample = Sample::new();
-    let written = writer(&store, None).write(sample.replica.checkpoint()).await.expect("it is written");
+    let written =
+        writer(&store, None).write(sample.replica.checkpoint(), &Indexes::default()).await.expect("it is written");
     assert_eq!(written.deleted, staged.len());
     assert!(staged.iter().all(|name| !directory.join(name).exists()));
     assert_eq!(reopen(&store).await.expect("it is readable").1, sample.describe(&sample.replica.checkpoint()));
@@ -136,7 +141,7 @@ async fn what_was_staged_when_the_process_died_is_rubbish() {
 async fn damage_is_found_and_named() {
     let store: Arc<dyn ObjectStore> = Arc::new(InMemory::new());
     let sample = Sample::new();
-    writer(&store, None).write(sample.replica.checkpoint()).await.expect("it is written");
+    writer(&store, None).write(sample.replica.checkpoint(), &Indexes::default()).await.expect("it is written");
     let shard = ShardStore::new(Arc::clone(&store), SHARD);
     let names = shard.names().await.expect("it can be listed");
     assert!(names.len() >= 4, "{names:?}");

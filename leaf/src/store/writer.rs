@@ -15,6 +15,7 @@ use basalt_common::log::LogIncarnation;
 use super::{ShardStore, StoreError, unwritten};
 use crate::file::manifest::{Manifest, ObjectRef};
 use crate::file::{checkpoint, segment};
+use crate::indexes::Indexes;
 use crate::replica::Checkpoint;
 use crate::segment::{Segment, SegmentId};
 
@@ -74,16 +75,16 @@ impl Writer {
         Ok(opened)
     }
 
-    /// Writes a checkpoint as the next manifest, which then is the newest. Does nothing where there is no batch behind the
+    /// Writes a checkpoint as the next manifest, which then is the newest; new segments get the indexes said. Does nothing where there is no batch behind the
     /// newest.
     ///
     /// # Errors
     /// [`StoreError::Raced`] if another writes this shard; or the store fails, and it may be tried again.
-    pub async fn write(&mut self, checkpoint: Checkpoint) -> Result<Written, StoreError> {
+    pub async fn write(&mut self, checkpoint: Checkpoint, indexes: &Indexes) -> Result<Written, StoreError> {
         let checkpoint = Arc::new(checkpoint);
         let mut written = Written::default();
         loop {
-            match self.attempt(&checkpoint, &mut written).await {
+            match self.attempt(&checkpoint, indexes, &mut written).await {
                 Ok(()) => return Ok(written),
                 Err(StoreError::Raced { .. }) if self.take_unanswered().await? => {}
                 Err(error) => {
@@ -94,15 +95,20 @@ impl Writer {
         }
     }
 
-    async fn attempt(&mut self, checkpoint: &Arc<Checkpoint>, written: &mut Written) -> Result<(), StoreError> {
+    async fn attempt(
+        &mut self,
+        checkpoint: &Arc<Checkpoint>,
+        indexes: &Indexes,
+        written: &mut Written,
+    ) -> Result<(), StoreError> {
         let newest = self.newest.as_ref().map(|manifest| manifest.position);
         let Some(position) = checkpoint.shard.snapshot.position().filter(|position| Some(*position) > newest) else {
             return Ok(());
         };
         let number = self.newest.as_ref().map_or(0, |manifest| manifest.number) + 1;
         for version in unwritten(checkpoint, &self.written) {
-            let (id, segment) = (version.segment().id(), Arc::clone(version.segment()));
-            let sealed = self.store.off_the_async_threads(move || segment::encode(&segment)).await??;
+            let (id, segment, indexes) = (version.segment().id(), Arc::clone(version.segment()), indexes.clone());
+            let sealed = self.store.off_the_async_threads(move || segment::encode(&segment, &indexes)).await??;
             let object = self.store.put(&format!("segment-{:012}", id.0), number, self.attempts, sealed).await?;
             written.segments += 1;
             written.bytes += object.length;

@@ -1,0 +1,187 @@
+//! The language of queries.
+//!
+//! ```text
+//! query  = clause ("OR" clause)…
+//! clause = part…                      all of them, in any place of the text
+//! part   = "-"? (word | word* | "words behind each other")
+//! ```
+
+use serde::{Deserialize, Serialize};
+use thiserror::Error;
+
+use super::Analyzer;
+
+/// The longest query, in bytes.
+const BYTES_MAX: usize = 64 << 10;
+
+/// The most words of a query: each is looked for in every text.
+const WORDS_MAX: usize = 1_000;
+
+/// Why a query is none.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+pub enum QueryError {
+    /// Too long.
+    #[error("the query of a search has {0} bytes, and at most {BYTES_MAX} are allowed")]
+    TooLong(usize),
+    /// Too many words.
+    #[error("the query of a search has {0} words, and at most {WORDS_MAX} are allowed")]
+    TooManyWords(usize),
+}
+
+/// How a query's text is to be read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum Kind {
+    /// In the language of this module.
+    Search,
+    /// As one phrase.
+    Phrase,
+    /// As one phrase whose last word goes on.
+    Prefix,
+}
+
+impl Kind {
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::Search, Self::Phrase, Self::Prefix];
+
+    /// The name of the SQL function.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Search => "search",
+            Self::Phrase => "match_phrase",
+            Self::Prefix => "prefix",
+        }
+    }
+}
+
+/// What is looked for at one place of a text.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Unit {
+    /// A word, analysed.
+    Word(String),
+    /// Words that begin so.
+    Prefix(String),
+}
+
+/// Units behind each other: the number of each in its query, and its place behind the first.
+pub type Part = Vec<(usize, u32)>;
+
+/// Parts that must occur, and that must not.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Clause {
+    /// Each of these occurs.
+    pub all: Vec<Part>,
+    /// None of these does.
+    pub none: Vec<Part>,
+}
+
+/// A query: a text matches it if it matches one of its clauses.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TextQuery {
+    /// What is looked for, each once.
+    pub units: Vec<Unit>,
+    /// The clauses; with none, nothing matches.
+    pub clauses: Vec<Clause>,
+    /// How words are made of texts and of the query.
+    pub analyzer: Analyzer,
+}
+
+impl TextQuery {
+    /// Reads a query.
+    ///
+    /// # Errors
+    /// It is too long.
+    pub fn new(kind: Kind, text: &str, analyzer: Analyzer) -> Result<Self, QueryError> {
+        if text.len() > BYTES_MAX {
+            return Err(QueryError::TooLong(text.len()));
+        }
+        let mut query = Self { units: Vec::new(), clauses: Vec::new(), analyzer };
+        let mut clause = Clause::default();
+        match kind {
+            Kind::Search => {
+                for token in tokens(text) {
+                    match token {
+                        Token::Or => query.clauses.push(std::mem::take(&mut clause)),
+                        Token::Part { text, goes_on, not } => {
+                            let part = query.part(text, goes_on);
+                            if not { &mut clause.none } else { &mut clause.all }.extend(part);
+                        }
+                    }
+                }
+            }
+            Kind::Phrase => clause.all.extend(query.part(text, false)),
+            Kind::Prefix => clause.all.extend(query.part(text, true)),
+        }
+        query.clauses.push(clause);
+        query.clauses.retain(|clause| !clause.all.is_empty() || !clause.none.is_empty());
+        match query.units.len() {
+            words if words > WORDS_MAX => Err(QueryError::TooManyWords(words)),
+            _ => Ok(query),
+        }
+    }
+
+    /// The units of a phrase, of which the last may go on; none where there is no word in it.
+    fn part(&mut self, text: &str, goes_on: bool) -> Option<Part> {
+        let mut words = Vec::new();
+        self.analyzer.words().token_stream(text).process(&mut |word| words.push((word.text.clone(), word.position)));
+        let first = words.first()?.1;
+        let last = words.len() - 1;
+        let part = words.into_iter().enumerate().map(|(index, (word, position))| {
+            let unit = if goes_on && index == last { Unit::Prefix(word) } else { Unit::Word(word) };
+            let known = self.units.iter().position(|known| *known == unit).unwrap_or_else(|| {
+                self.units.push(unit);
+                self.units.len() - 1
+            });
+            (known, (position - first) as u32)
+        });
+        Some(part.collect())
+    }
+
+    /// The units that a text which matches may have: not those that only must not occur. Each once, ascending.
+    pub fn wanted(&self) -> Vec<usize> {
+        let parts = self.clauses.iter().flat_map(|clause| &clause.all);
+        let mut wanted: Vec<usize> = parts.flatten().map(|(unit, _)| *unit).collect();
+        wanted.sort_unstable();
+        wanted.dedup();
+        wanted
+    }
+}
+
+enum Token<'q> {
+    Or,
+    Part { text: &'q str, goes_on: bool, not: bool },
+}
+
+fn tokens(text: &str) -> impl Iterator<Item = Token<'_>> {
+    let mut rest = text;
+    std::iter::from_fn(move || {
+        rest = rest.trim_start();
+        if rest.is_empty() {
+            return None;
+        }
+        let not = rest.len() > 1 && rest.starts_with('-');
+        let body = &rest[usize::from(not)..];
+        // A quote that is not closed goes to the end.
+        let (text, behind, quoted) = match body.strip_prefix('"') {
+            Some(quoted) => {
+                let (text, behind) = quoted.split_once('"').unwrap_or((quoted, ""));
+                (text, behind, true)
+            }
+            None => {
+                let end = body.find(|c: char| c.is_whitespace() || c == '"').unwrap_or(body.len());
+                (&body[..end], &body[end..], false)
+            }
+        };
+        rest = behind;
+        if text == "OR" && !quoted && !not {
+            return Some(Token::Or);
+        }
+        let goes_on = match quoted {
+            true => rest.starts_with('*'),
+            false => text.ends_with('*'),
+        };
+        if quoted && goes_on {
+            rest = &rest[1..];
+        }
+        Some(Token::Part { text, goes_on, not })
+    })
+}

@@ -1,0 +1,51 @@
+//! Which indexes the fields of a segment get when it is written.
+//!
+//! In: the catalog's settings at that moment. Out: for each field, whether it has terms, and which of its words are indexed. What queries
+//! answer does not depend on it.
+
+use std::sync::Arc;
+
+use basalt_common::catalog::Catalog;
+use basalt_common::id::{CollectionId, FieldId};
+use basalt_common::indexing::{Indexing, WordIndex};
+use basalt_common::schema::Schema;
+
+/// The settings of a collection, and the paths that they speak of.
+#[derive(Debug, Clone, Default)]
+pub struct Indexes {
+    schema: Arc<Schema>,
+    indexing: Indexing,
+}
+
+/// Those of one field.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct FieldIndexes {
+    /// Whether it has terms.
+    pub terms: bool,
+    /// Which of its words are indexed.
+    pub words: WordIndex,
+}
+
+impl Indexes {
+    /// Those that settings say of fields of a schema.
+    pub fn new(schema: Arc<Schema>, indexing: Indexing) -> Self {
+        Self { schema, indexing }
+    }
+
+    /// Those of a collection; of one that is dropped, what all have.
+    pub fn of(catalog: &dyn Catalog, collection: CollectionId) -> Self {
+        let state = catalog.state();
+        let Some(collection) = state.collection(collection) else { return Self::default() };
+        Self::new(Arc::clone(&collection.schema), collection.indexing.clone())
+    }
+
+    /// Those of a field.
+    pub fn field(&self, field: FieldId) -> FieldIndexes {
+        // Most collections say nothing, and no path has to be made.
+        if self.indexing == Indexing::default() {
+            return FieldIndexes { terms: true, words: WordIndex::OfProse };
+        }
+        let path = self.schema.path(field);
+        FieldIndexes { terms: self.indexing.has_terms(&path), words: self.indexing.words(&path) }
+    }
+}

@@ -1,0 +1,129 @@
+//! The rows whose texts match a query.
+
+use basalt_common::text::{Clause, Part, TextQuery, Unit, holds};
+use roaring::RoaringBitmap;
+use tantivy::postings::{Postings, SegmentPostings};
+use tantivy::schema::IndexRecordOption;
+use tantivy::{COLLECT_BLOCK_BUFFER_LEN, DocSet, TERMINATED};
+
+use super::{TextIndex, wrong};
+use crate::column::ColumnError;
+
+/// So many rows of a phrase are looked at together: what their places take is bounded by it.
+const ROWS_AT_ONCE: usize = 4_096;
+
+impl TextIndex {
+    /// Whether it can tell which rows match: not where a clause only says what must not be there.
+    pub fn answers(&self, query: &TextQuery) -> bool {
+        query.analyzer == self.analyzer() && query.clauses.iter().all(|clause| !clause.all.is_empty())
+    }
+
+    /// How many rows match at most.
+    ///
+    /// # Errors
+    /// The index is damaged.
+    pub fn rows_at_most(&self, query: &TextQuery) -> Result<u64, ColumnError> {
+        let counts = query.units.iter().map(|unit| self.count(unit)).collect::<Result<Vec<u64>, _>>()?;
+        let clause = |clause: &Clause| clause.all.iter().flatten().map(|(unit, _)| counts[*unit]).min();
+        Ok(query.clauses.iter().filter_map(clause).sum())
+    }
+
+    fn count(&self, unit: &Unit) -> Result<u64, ColumnError> {
+        match unit {
+            Unit::Word(word) => Ok(self.words.doc_freq(&self.term(word)).map_err(wrong)?.into()),
+            Unit::Prefix(prefix) => {
+                let mut words = self.words.terms().range().ge(prefix).into_stream().map_err(wrong)?;
+                let mut count = 0;
+                while words.advance() && words.key().starts_with(prefix.as_bytes()) {
+                    count += u64::from(words.value().doc_freq);
+                }
+                Ok(count)
+            }
+        }
+    }
+
+    /// The rows that match, dead ones included, if the index [`answers`](Self::answers).
+    ///
+    /// # Errors
+    /// The index is damaged.
+    pub fn rows(&self, query: &TextQuery) -> Result<RoaringBitmap, ColumnError> {
+        let mut rows = RoaringBitmap::new();
+        for clause in &query.clauses {
+            rows |= self.of_clause(query, clause)?;
+        }
+        Ok(rows)
+    }
+
+    fn of_clause(&self, query: &TextQuery, clause: &Clause) -> Result<RoaringBitmap, ColumnError> {
+        let mut rows: Option<RoaringBitmap> = None;
+        for (unit, _) in clause.all.iter().flatten() {
+            let having = self.having(&query.units[*unit])?;
+            rows = Some(rows.map_or_else(|| having.clone(), |rows| rows & &having));
+        }
+        let mut rows = rows.unwrap_or_default();
+        for phrase in clause.all.iter().filter(|part| part.len() > 1) {
+            rows = self.of_phrase(query, phrase, &rows)?;
+        }
+        for part in &clause.none {
+            rows -= match part.as_slice() {
+                [(unit, _)] => self.having(&query.units[*unit])?,
+                _ => self.of_phrase(query, part, &rows)?,
+            };
+        }
+        Ok(rows)
+    }
+
+    /// The rows that have a unit.
+    fn having(&self, unit: &Unit) -> Result<RoaringBitmap, ColumnError> {
+        let mut rows = RoaringBitmap::new();
+        for mut postings in self.postings(unit, IndexRecordOption::Basic)? {
+            let mut block = [0; COLLECT_BLOCK_BUFFER_LEN];
+            loop {
+                let count = postings.fill_buffer(&mut block);
+                rows.extend(&block[..count]);
+                if count < block.len() {
+                    break;
+                }
+            }
+        }
+        Ok(rows)
+    }
+
+    /// The rows, of some, in which the units of a part are behind each other.
+    fn of_phrase(&self, query: &TextQuery, part: &Part, among: &RoaringBitmap) -> Result<RoaringBitmap, ColumnError> {
+        let read =
+            |(unit, _): &(usize, u32)| self.postings(&query.units[*unit], IndexRecordOption::WithFreqsAndPositions);
+        let mut postings = part.iter().map(read).collect::<Result<Vec<_>, _>>()?;
+        // The units of the part by their places in it, however often one occurs.
+        let own: Part = part.iter().enumerate().map(|(index, (_, offset))| (index, *offset)).collect();
+        let among: Vec<u32> = among.iter().collect();
+        let mut rows = RoaringBitmap::new();
+        for some in among.chunks(ROWS_AT_ONCE) {
+            let places: Vec<Vec<Vec<u32>>> = postings.iter_mut().map(|unit| places_in(unit, some)).collect();
+            let matching = some.iter().enumerate().filter(|(index, _)| holds(&own, |unit| &places[unit][*index]));
+            rows.extend(matching.map(|(_, row)| *row));
+        }
+        Ok(rows)
+    }
+}
+
+/// Where words are in each of some rows, ascending.
+fn places_in(words: &mut [SegmentPostings], rows: &[u32]) -> Vec<Vec<u32>> {
+    let mut places = vec![Vec::new(); rows.len()];
+    let mut of_word = Vec::new();
+    for postings in words.iter_mut() {
+        for (row, places) in rows.iter().zip(&mut places) {
+            if postings.doc() < *row && postings.doc() != TERMINATED {
+                postings.seek(*row);
+            }
+            if postings.doc() == *row {
+                postings.positions(&mut of_word);
+                places.append(&mut of_word);
+            }
+        }
+    }
+    if words.len() > 1 {
+        places.iter_mut().for_each(|places| places.sort_unstable());
+    }
+    places
+}
