@@ -1,7 +1,5 @@
 //! Whether one text matches a query.
 
-use std::collections::HashMap;
-
 use tantivy::tokenizer::TextAnalyzer;
 
 use super::query::{Part, TextQuery, Unit};
@@ -13,7 +11,8 @@ const GAP: u32 = 100;
 pub struct Matcher {
     query: TextQuery,
     analyzer: TextAnalyzer,
-    words: HashMap<String, usize>,
+    /// Each word that is looked for with its unit, ascending: most queries have few, and a search beats a hash.
+    words: Vec<(String, usize)>,
     prefixes: Vec<(String, usize)>,
     /// Where each unit is in the text, ascending.
     places: Vec<Vec<u32>>,
@@ -26,13 +25,14 @@ pub struct Matcher {
 impl Matcher {
     /// Makes one.
     pub fn new(query: TextQuery) -> Self {
-        let (mut words, mut prefixes) = (HashMap::new(), Vec::new());
+        let (mut words, mut prefixes) = (Vec::new(), Vec::new());
         for (index, unit) in query.units.iter().enumerate() {
             match unit {
-                Unit::Word(word) => drop(words.insert(word.clone(), index)),
+                Unit::Word(word) => words.push((word.clone(), index)),
                 Unit::Prefix(prefix) => prefixes.push((prefix.clone(), index)),
             }
         }
+        words.sort_unstable();
         let places = vec![Vec::new(); query.units.len()];
         Self { analyzer: query.analyzer.words(), query, words, prefixes, places, length: 0, next: 0 }
     }
@@ -54,8 +54,8 @@ impl Matcher {
         let start = *next;
         analyzer.token_stream(text).process(&mut |token| {
             let place = start.saturating_add(token.position as u32);
-            if let Some(unit) = words.get(&token.text) {
-                places[*unit].push(place);
+            if let Ok(found) = words.binary_search_by(|(word, _)| word.as_str().cmp(&token.text)) {
+                places[words[found].1].push(place);
             }
             for (prefix, unit) in prefixes.iter() {
                 if token.text.starts_with(prefix) {
