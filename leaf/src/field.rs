@@ -13,6 +13,7 @@ use datafusion::arrow::array::{Array, ArrayRef, AsArray, StringArray, UInt32Arra
 use datafusion::arrow::compute::take;
 
 use crate::column::{self, Column, ColumnError, Datum};
+use crate::key_run::KeyRun;
 use crate::terms::{self, Terms};
 
 /// Rows that lie further apart, in the mean, are read one by one: a value that is read by itself costs about as much as so many
@@ -242,6 +243,14 @@ impl Ids {
     /// Whether there are none.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
+    }
+
+    /// The run by which their rows are found.
+    ///
+    /// # Errors
+    /// The file holds something else.
+    pub fn key_run(&self) -> Result<KeyRun, ColumnError> {
+        Ok(KeyRun::of(&self.take(RowSet(&all_rows(self.len())))?))
     }
 
     /// The `_id` of a row.

@@ -15,6 +15,8 @@ pub mod column;
 
 pub mod terms;
 
+pub mod key_run;
+
 pub mod field;
 
 pub mod overlay;

@@ -60,6 +60,8 @@ pub enum Part {
     Versions = 4,
     /// The rows of a segment's columns in the order of their values.
     Terms = 5,
+    /// The rows of a segment by the hashes of their `_id`s.
+    KeyRun = 6,
     /// What was laid over segments.
     Laid = 16,
     /// Requests that came with a key.
@@ -73,11 +75,12 @@ pub enum Part {
 }
 
 impl Part {
-    const ALL: [Self; 9] = [
+    const ALL: [Self; 10] = [
         Self::Keys,
         Self::Columns,
         Self::Versions,
         Self::Terms,
+        Self::KeyRun,
         Self::Laid,
         Self::Requests,
         Self::Sources,
@@ -92,6 +95,7 @@ impl Part {
             Self::Columns => "columns",
             Self::Versions => "versions",
             Self::Terms => "terms",
+            Self::KeyRun => "key run",
             Self::Laid => "laid",
             Self::Requests => "requests",
             Self::Sources => "sources",
@@ -240,6 +244,11 @@ impl<'b> Container<'b> {
             true => Ok(Self { object, bytes, entries, checksum }),
             false => Err(error("directory", behind, "it does not lie behind the last part")),
         }
+    }
+
+    /// Its name, for errors.
+    pub(super) fn name(&self) -> &'b str {
+        self.object
     }
 
     /// The checksum that stands for the object.
