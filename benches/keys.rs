@@ -11,6 +11,7 @@
 use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -22,7 +23,7 @@ use basalt_leaf::keys::Keys;
 use basalt_leaf::segment::{Address, Segment, SegmentId, SegmentVersion};
 use bytes::Bytes;
 use datafusion::arrow::array::StringArray;
-use memmap2::{Advice, Mmap};
+use memmap2::{Advice, Mmap, UncheckedAdvice};
 
 const ROWS: u64 = 1_000_000;
 const RUNS: u64 = 32;
@@ -82,6 +83,21 @@ fn open(mapped: &Arc<Mmap>) -> Result<SegmentVersion> {
     let bytes = Bytes::from_owner(Mapped(Arc::clone(mapped)));
     let object = Container::open("segment", Kind::Segment, &bytes)?;
     Ok(SegmentVersion::new(segment::decode(&object, &bytes)?))
+}
+
+/// Has the system forget a file's pages.
+fn give_back(mapped: &Mmap, file: &Path) -> Result<()> {
+    // SAFETY: what is mapped is a file, which stays as it is: it is read again.
+    unsafe { mapped.unchecked_advise(UncheckedAdvice::DontNeed)? };
+    let mut dd = Command::new("dd");
+    dd.arg(format!("of={}", file.display())).args([
+        "oflag=nocache",
+        "conv=notrunc,fdatasync",
+        "count=0",
+        "status=none",
+    ]);
+    ensure!(dd.status()?.success(), "dd fails");
+    Ok(())
 }
 
 fn timed<T>(clock: &SystemClock, run: impl FnOnce() -> Result<T>) -> Result<(T, Duration)> {
@@ -171,8 +187,8 @@ fn upsert(clock: &SystemClock, runs: u64, rows: u64, upserts: u64, folder: &Path
         Ok(())
     })?;
     println!("{} keys in {runs} runs: opened in {opened:?}, which compares checksums; keys in {taken:?}", runs * rows);
-    for (mapped, version) in mapped.iter().zip(&versions) {
-        mapped.advise(Advice::PageOut)?;
+    for (index, (mapped, version)) in mapped.iter().zip(&versions).enumerate() {
+        give_back(mapped, &path(folder, index as u64))?;
         let run = version.segment().key_run().context("it has one")?;
         let touched: u64 = run.bytes()[..run.hot_bytes()].iter().step_by(512).map(|byte| u64::from(*byte)).sum();
         ensure!(touched > 0, "a run has no rows");
