@@ -201,7 +201,7 @@ impl Keys {
         self.len() == 0
     }
 
-    /// Bytes of memory that the table and the dead rows take.
+    /// Bytes of memory that the table and the dead rows take, about.
     pub fn heap_bytes(&self) -> usize {
         let dead = self.indexed.iter().map(|indexed| indexed.dead.serialized_size());
         self.table.allocation_size() + dead.sum::<usize>()

@@ -560,6 +560,30 @@ mod tests {
         }
     }
 
+    /// Where there are too many segments all are merged at once, and have a key run from then on.
+    #[test]
+    fn what_is_merged_late_is_found() {
+        let policy =
+            MergePolicy { segments_max: 2, inline_rows_max: 0, segments_per_tier: 2, ..MergePolicy::default() };
+        let (mut shard, mut schema) = (Shard::new(policy), Schema::default());
+        let document = Object::from([("a".into(), Value::Int(1))]);
+        schema.register_object(FieldId::ROOT, &document, &mut |_, _| {});
+        for position in 0..60_u64 {
+            let mut builder = BatchBuilder::default();
+            for id in [position, position / 2] {
+                builder.upsert(&schema, &id.to_string(), &document).expect("its fields are registered");
+            }
+            builder.delete(&(position / 2).to_string());
+            let outcomes = shard.apply(LogPosition(position), &batch(builder, schema.version()), &schema);
+            let lived = |there| if there { Outcome::Replaced } else { Outcome::Added };
+            let expected = vec![Outcome::Added, lived(position % 2 == 0), Outcome::Deleted];
+            assert_eq!(outcomes, Ok(expected), "batch {position}");
+            assert_eq!(shard.documents(), (position - position / 2) as usize, "behind batch {position}");
+        }
+        let late = |version: &Arc<SegmentVersion>| version.segment().key_run().is_some();
+        assert!(shard.newest().pin().segments().iter().any(late), "nothing was merged late");
+    }
+
     /// A lookup that meets damage says so, and ends the shard if a batch met it.
     #[test]
     fn damage_met_by_a_key_travels() {

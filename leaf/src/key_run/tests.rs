@@ -37,7 +37,7 @@ fn check(hashes: &[u64]) {
 /// Hashes of few homes, few fingerprints, or any.
 fn hashes() -> impl Strategy<Value = Vec<u64>> {
     let few = (0..4_u64, 0..3_u64).prop_map(|(high, low)| high << 62 | low);
-    let crowded = (0..3_u64, any::<u16>()).prop_map(|(high, low)| u64::MAX - (high << 40) << 16 | u64::from(low));
+    let crowded = (0..3_u64, any::<u16>()).prop_map(|(high, low)| (u64::MAX - (high << 40)) << 16 | u64::from(low));
     let one = prop_oneof![any::<u64>(), few, crowded];
     prop::collection::vec(one, 0..300)
 }
