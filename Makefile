@@ -18,6 +18,7 @@ bench: build            ## the figures of the README's table
 	cargo bench --profile dev --bench columns
 	cargo bench --profile dev --bench distribution
 	cargo bench --profile dev --bench freshness
+	cargo bench --profile dev --bench keys
 	cargo bench --profile dev --bench queries
 	cargo bench --profile dev --bench selective
 	cargo bench --profile dev --bench text

@@ -1,8 +1,9 @@
 //! Merges that are made beside the applying of batches.
 //!
-//! In: versions of segments, as they are when it begins. Out: one segment of their living documents, and where each row went. What
-//! becomes of the old rows meanwhile is noted in a [`Journal`], and carried over in the step in which the new segment takes their
-//! place. Or, where much is laid over fields of one segment: columns of these fields with that folded in, for the same rows. Which segments, and when, is the policy's decision.
+//! In: versions of segments, as they are when it begins. Out: one segment of their living documents with its key run, and where each
+//! row went. What becomes of the old rows meanwhile is noted in a [`Journal`], and carried over in the step in which the new segment
+//! takes their place. Or, where much is laid over fields of one segment: columns of these fields with that folded in, for the same
+//! rows. Which segments, and when, is the policy's decision.
 //!
 //! ```text
 //! segments 3, 5 ──begin──▶ merged off the applying thread ──▶ segment 9
@@ -11,19 +12,17 @@
 //! ```
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::hash::{BuildHasher, RandomState};
-use std::ops::Range;
 use std::sync::Arc;
 
 use basalt_common::id::FieldId;
 use datafusion::arrow::array::UInt32Array;
 use roaring::RoaringBitmap;
 
-use crate::field::{FieldValues, FileColumns, RowSet, all_rows};
+use crate::field::{FieldValues, FileColumns, all_rows};
 use crate::indexes::Indexes;
 use crate::merge::merge;
 use crate::overlay::Run;
-use crate::segment::{Address, Segment, SegmentDamage, SegmentId, SegmentVersion};
+use crate::segment::{Segment, SegmentDamage, SegmentId, SegmentVersion};
 
 /// A merge that is to be made.
 #[derive(Debug)]
@@ -32,32 +31,15 @@ pub struct Compaction {
     pub id: SegmentId,
     /// What is merged.
     pub versions: Vec<Arc<SegmentVersion>>,
-    /// How `_id`s are hashed in the shard's keys.
-    pub hasher: RandomState,
 }
 
 /// A merge that was made, and is to be taken in.
 #[derive(Debug)]
 pub struct Compacted {
-    /// The segment.
+    /// The segment, with its key run.
     pub segment: Arc<Segment>,
     /// Where the rows of the old ones are in it, in the order of its rows.
     pub moves: Vec<(SegmentId, Moved)>,
-    /// The hash of each row's `_id`.
-    pub hashes: Vec<u64>,
-}
-
-impl Compacted {
-    /// Where some of its rows were: the segment, the row there, the row now.
-    pub fn rows(&self, rows: Range<usize>) -> impl Iterator<Item = (SegmentId, u32, u32)> + '_ {
-        self.moves.iter().flat_map(move |(segment, moved)| {
-            let first = moved.first as usize;
-            let within =
-                rows.start.clamp(first, first + moved.rows.len())..rows.end.clamp(first, first + moved.rows.len());
-            let before = &moved.rows.values()[within.start - first..within.end - first];
-            before.iter().zip(within).map(|(row, now)| (*segment, *row, now as u32))
-        })
-    }
 }
 
 impl Compaction {
@@ -70,13 +52,12 @@ impl Compaction {
         let (mut moves, mut first) = (Vec::new(), 0);
         for version in &self.versions {
             let rows = version.live();
-            let moved = Moved { rows, to: self.id, first };
+            let moved = Moved { rows, first };
             first += moved.rows.len() as u32;
             moves.push((version.segment().id(), moved));
         }
-        let ids = segment.ids().take(RowSet(&all_rows(segment.rows()))).expect("it was just made in memory");
-        let hashes = ids.iter().flatten().map(|id| self.hasher.hash_one(id)).collect();
-        Ok(Compacted { segment: Arc::new(segment), moves, hashes })
+        let run = segment.ids().key_run().expect("its ids are in memory");
+        Ok(Compacted { segment: Arc::new(segment.with_key_run(run)), moves })
     }
 }
 
@@ -119,19 +100,14 @@ impl Fold {
 pub struct Moved {
     /// The rows that lived when the merge began, ascending.
     rows: UInt32Array,
-    to: SegmentId,
     first: u32,
 }
 
 impl Moved {
-    /// Where a row is now, if it lived when the merge began.
-    pub fn address(&self, row: u32) -> Option<Address> {
-        let place = self.rows.values().binary_search(&row).ok()?;
-        Some(Address { segment: self.to, row: self.first + place as u32 })
-    }
-
+    /// Where a row is now that lived when the merge began.
     fn row(&self, row: u32) -> u32 {
-        self.address(row).expect("what dies or is patched lived before").row
+        let place = self.rows.values().binary_search(&row).expect("what dies or is patched lived before");
+        self.first + place as u32
     }
 }
 

@@ -1,7 +1,7 @@
 //! Carries out merges of a shard beside its batches.
 //!
 //! In: a shard that is followed. Out: the same shard in fewer segments. Reads, merges and hashes without the shard's lock, which
-//! is held only to begin, to swap, and to point a few thousand keys at a time to where rows are now.
+//! is held only to begin and to swap.
 
 use std::sync::Arc;
 use std::time::Duration;

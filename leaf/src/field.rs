@@ -16,6 +16,7 @@ use datafusion::arrow::compute::take;
 
 use crate::column::{self, Column, ColumnError, Datum};
 use crate::indexes::FieldIndexes;
+use crate::key_run::KeyRun;
 use crate::terms::{self, Terms};
 use crate::text::{self, TextIndex};
 
@@ -288,6 +289,14 @@ impl Ids {
     /// Whether there are none.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
+    }
+
+    /// The run by which their rows are found.
+    ///
+    /// # Errors
+    /// The file holds something else.
+    pub fn key_run(&self) -> Result<KeyRun, ColumnError> {
+        Ok(KeyRun::of(&self.take(RowSet(&all_rows(self.len())))?))
     }
 
     /// The `_id` of a row.

@@ -1,125 +1,209 @@
-//! Which row holds which `_id`: one map for a whole shard.
+//! Which row holds which `_id`, for a whole shard.
 //!
-//! In: `_id`s and addresses. Out: the address of a living document. The map keeps addresses only; the `_id` itself is read
-//! from the segment, so it is in memory once. Where segments were merged beside it, addresses lead to the rows that documents had
-//! before until [`Keys::repoint`] has come to them.
+//! In: segments, `_id`s. Out: the address of a living document. Segments that have a key run ([`KeyRun`]) are asked by it, newest
+//! first, where they lie; of these only the dead rows are in memory. For small segments in memory there is one table of addresses; an
+//! `_id` itself is always read from its segment.
 
-use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
 
+use datafusion::arrow::array::StringArray;
 use hashbrown::HashTable;
 use hashbrown::hash_table::Entry;
+use roaring::RoaringBitmap;
 
-use crate::compaction::{Compacted, Moved};
-use crate::segment::{Address, Segment, SegmentId};
+use crate::field::Ids;
+use crate::key_run::{self, KeyRun};
+use crate::segment::{Address, Segment, SegmentDamage, SegmentId, SegmentVersion};
 
-/// The segments that addresses point into.
-pub type Segments = BTreeMap<SegmentId, Arc<Segment>>;
+/// The table is made smaller when it is filled to less than one in so many.
+const SPARE_MAX: usize = 8;
 
 /// `_id` → address, for every living document.
 #[derive(Debug, Default)]
 pub struct Keys {
+    /// The living documents of segments without a run.
     table: HashTable<Address>,
     hasher: RandomState,
-    segments: Segments,
-    /// Where the rows of segments are that some addresses still point into.
-    moved: BTreeMap<SegmentId, Moved>,
+    small: Small,
+    /// INVARIANT: ascending by segment.
+    indexed: Vec<Indexed>,
 }
 
-fn id_at(segments: &Segments, address: Address) -> Cow<'_, str> {
-    let id = segments[&address.segment].id_of(address.row);
-    id.expect("every _id was read when its segment was added")
-}
+/// The segments that the table's addresses point into.
+#[derive(Debug, Default)]
+struct Small(BTreeMap<SegmentId, Arc<Segment>>);
 
-impl Keys {
-    /// Makes a segment's rows known; none of them is in the map yet.
-    pub fn add_segment(&mut self, segment: Arc<Segment>) {
-        self.segments.insert(segment.id(), segment);
-    }
-
-    /// Forgets a segment to which no address points any more.
-    pub fn drop_segment(&mut self, segment: SegmentId) {
-        self.segments.remove(&segment);
-    }
-
-    /// The address of a document.
-    pub fn get(&self, id: &str) -> Option<Address> {
-        let found = self.table.find(self.hasher.hash_one(id), |address| id_at(&self.segments, *address) == id);
-        found.map(|address| self.resolve(*address))
-    }
-
-    fn resolve(&self, address: Address) -> Address {
-        match self.moved.get(&address.segment) {
-            Some(moved) => moved.address(address.row).expect("a row that has a key lived when it moved"),
-            None => address,
+impl Small {
+    fn ids(&self, segment: SegmentId) -> &StringArray {
+        match self.0[&segment].ids() {
+            Ids::Memory(ids) => ids,
+            Ids::File(_) => unreachable!("a segment in a file has a key run"),
         }
     }
 
-    /// Sets the address of the document whose `_id` is there, and returns the address it had.
-    pub fn put(&mut self, address: Address) -> Option<Address> {
-        let Self { table, hasher, segments, .. } = self;
-        let id = id_at(segments, address);
-        let hash = |address: &Address| hasher.hash_one(id_at(segments, *address).as_ref());
-        let before = match table.entry(hasher.hash_one(id.as_ref()), |other| id_at(segments, *other) == id, hash) {
+    fn id(&self, address: Address) -> &str {
+        self.ids(address.segment).value(address.row as usize)
+    }
+}
+
+/// A segment with its key run.
+#[derive(Debug)]
+struct Indexed {
+    run: KeyRun,
+    dead: RoaringBitmap,
+    segment: Arc<Segment>,
+}
+
+impl Indexed {
+    /// The row of a living document.
+    fn find(&self, id: &str, hash: u64) -> Result<Option<u32>, SegmentDamage> {
+        let found = self.run.find(hash, |row| Ok(!self.dead.contains(row) && self.segment.ids().get(row)? == id));
+        found.map_err(|cause| SegmentDamage { segment: self.segment.id(), field: None, cause })
+    }
+
+    fn living(&self) -> usize {
+        self.segment.rows() - self.dead.len() as usize
+    }
+}
+
+impl Keys {
+    /// Makes the rows known of a segment in memory; none of its documents is there yet.
+    pub fn add_segment(&mut self, segment: Arc<Segment>) {
+        self.small.0.insert(segment.id(), segment);
+    }
+
+    /// Forgets a segment of which no document is there.
+    pub fn drop_segment(&mut self, segment: SegmentId) {
+        self.small.0.remove(&segment);
+        self.indexed.retain(|indexed| indexed.segment.id() != segment);
+    }
+
+    /// Lets the living documents of a segment be there, which no other segment has, but for such that are dropped.
+    pub fn take_in(&mut self, version: &SegmentVersion) {
+        let (segment, id) = (Arc::clone(version.segment()), version.segment().id());
+        let Some(run) = segment.key_run() else {
+            self.add_segment(segment);
+            for row in version.live().values() {
+                self.insert(Address { segment: id, row: *row });
+            }
+            return;
+        };
+        let place = self.indexed.partition_point(|indexed| indexed.segment.id() < id);
+        self.indexed.insert(place, Indexed { run: run.clone(), dead: version.dead(), segment });
+    }
+
+    /// Lets a segment be in the place of those whose living documents it has.
+    pub fn replace(&mut self, before: &[SegmentId], version: &SegmentVersion) {
+        if version.segment().key_run().is_some() {
+            self.forget(before);
+        }
+        if version.segment().rows() > 0 {
+            self.take_in(version);
+        }
+        before.iter().for_each(|segment| self.drop_segment(*segment));
+    }
+
+    /// Forgets segments with their documents.
+    pub fn forget(&mut self, segments: &[SegmentId]) {
+        let Self { table, hasher, small, indexed } = self;
+        indexed.retain(|indexed| !segments.contains(&indexed.segment.id()));
+        let before = small.0.len();
+        small.0.retain(|segment, _| !segments.contains(segment));
+        if small.0.len() < before {
+            table.retain(|address| small.0.contains_key(&address.segment));
+            if table.len() < table.capacity() / SPARE_MAX {
+                table.shrink_to_fit(|address| hasher.hash_one(small.id(*address)));
+            }
+        }
+    }
+
+    /// The address of a document.
+    ///
+    /// # Errors
+    /// A segment is damaged.
+    pub fn get(&self, id: &str) -> Result<Option<Address>, SegmentDamage> {
+        let found = self.table.find(self.hasher.hash_one(id), |address| self.small.id(*address) == id);
+        match found {
+            Some(address) => Ok(Some(*address)),
+            None => self.find_indexed(id),
+        }
+    }
+
+    /// Whether a document is at an address in a segment in memory.
+    pub fn holds(&self, id: &str, address: Address) -> bool {
+        self.table.find(self.hasher.hash_one(id), |other| *other == address).is_some()
+    }
+
+    fn find_indexed(&self, id: &str) -> Result<Option<Address>, SegmentDamage> {
+        let hash = key_run::hash(id);
+        for indexed in self.indexed.iter().rev() {
+            if let Some(row) = indexed.find(id, hash)? {
+                return Ok(Some(Address { segment: indexed.segment.id(), row }));
+            }
+        }
+        Ok(None)
+    }
+
+    /// Sets the address, in a segment in memory, of the document whose `_id` is there, and returns the address it had.
+    ///
+    /// # Errors
+    /// A segment is damaged.
+    pub fn put(&mut self, address: Address) -> Result<Option<Address>, SegmentDamage> {
+        if let Some(before) = self.insert(address) {
+            return Ok(Some(before));
+        }
+        let before = self.find_indexed(self.small.id(address))?;
+        Ok(before.inspect(|before| self.bury(*before)))
+    }
+
+    /// The same of a document that is in no segment with a run.
+    pub fn insert(&mut self, address: Address) -> Option<Address> {
+        let Self { table, hasher, small, .. } = self;
+        let id = small.id(address);
+        let hash = |address: &Address| hasher.hash_one(small.id(*address));
+        match table.entry(hasher.hash_one(id), |other| small.id(*other) == id, hash) {
             Entry::Occupied(mut entry) => Some(std::mem::replace(entry.get_mut(), address)),
             Entry::Vacant(entry) => {
                 entry.insert(address);
                 None
             }
-        };
-        before.map(|before| self.resolve(before))
+        }
+    }
+
+    /// Lets a row be dead that was found by a run.
+    fn bury(&mut self, address: Address) {
+        let place = self.indexed.binary_search_by_key(&address.segment, |indexed| indexed.segment.id());
+        self.indexed[place.expect("it was found there")].dead.insert(address.row);
     }
 
     /// Removes a document and returns the address it had.
-    pub fn remove(&mut self, id: &str) -> Option<Address> {
+    ///
+    /// # Errors
+    /// A segment is damaged.
+    pub fn remove(&mut self, id: &str) -> Result<Option<Address>, SegmentDamage> {
         let hash = self.hasher.hash_one(id);
-        let found = self.table.find_entry(hash, |address| id_at(&self.segments, *address) == id).ok()?;
-        let address = found.remove().0;
-        Some(self.resolve(address))
-    }
-
-    /// How `_id`s are hashed here.
-    pub fn hasher(&self) -> RandomState {
-        self.hasher.clone()
-    }
-
-    /// Lets addresses of merged segments lead to the new one, which is there from now on.
-    pub fn move_rows(&mut self, compacted: &Compacted) {
-        self.add_segment(Arc::clone(&compacted.segment));
-        self.moved = compacted.moves.iter().cloned().collect();
-    }
-
-    /// Points the addresses of some of a merged segment's rows to it: of those from `first` on, so many. Behind the last, the old
-    /// segments are forgotten; whether that is so.
-    pub fn repoint(&mut self, compacted: &Compacted, first: usize, count: usize) -> bool {
-        let rows = first..(first + count).min(compacted.hashes.len());
-        for (from, row, now) in compacted.rows(rows.clone()) {
-            let (before, hash) = (Address { segment: from, row }, compacted.hashes[now as usize]);
-            // A document that died or was replaced meanwhile has no such address any more.
-            if let Some(address) = self.table.find_mut(hash, |address| *address == before) {
-                *address = Address { segment: compacted.segment.id(), row: now };
-            }
+        if let Ok(found) = self.table.find_entry(hash, |address| self.small.id(*address) == id) {
+            return Ok(Some(found.remove().0));
         }
-        let done = rows.end == compacted.hashes.len();
-        if done {
-            self.moved.clear();
-            compacted.moves.iter().for_each(|(segment, _)| self.drop_segment(*segment));
-            if compacted.hashes.is_empty() {
-                self.drop_segment(compacted.segment.id());
-            }
-        }
-        done
+        let before = self.find_indexed(id)?;
+        Ok(before.inspect(|before| self.bury(*before)))
     }
 
     /// How many documents live.
     pub fn len(&self) -> usize {
-        self.table.len()
+        self.table.len() + self.indexed.iter().map(Indexed::living).sum::<usize>()
     }
 
     /// Whether none does.
     pub fn is_empty(&self) -> bool {
-        self.table.is_empty()
+        self.len() == 0
+    }
+
+    /// Bytes of memory that the table and the dead rows take, about.
+    pub fn heap_bytes(&self) -> usize {
+        let dead = self.indexed.iter().map(|indexed| indexed.dead.serialized_size());
+        self.table.allocation_size() + dead.sum::<usize>()
     }
 }

@@ -19,6 +19,8 @@ pub mod text;
 
 pub mod indexes;
 
+pub mod key_run;
+
 pub mod field;
 
 pub mod overlay;

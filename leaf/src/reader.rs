@@ -106,6 +106,7 @@ impl Reader {
             // It waits for a batch that is being applied.
             let located = tokio::task::spawn_blocking(move || served.locate(&ids, &at)).await;
             let located = located.map_err(|error| exec_datafusion_err!("documents could not be found: {error}"))?;
+            let located = located.map_err(|damage| DataFusionError::External(Box::new(damage)))?;
             Ok::<_, DataFusionError>(futures::stream::iter(Walk::new(self, snapshot, selector, located)))
         };
         futures::stream::once(located).try_flatten().boxed()

@@ -19,6 +19,7 @@ use thiserror::Error;
 
 use crate::column::ColumnError;
 use crate::field::{FieldValues, Ids, RowSet, all_rows};
+use crate::key_run::KeyRun;
 use crate::overlay::{Overlay, Run, WrittenBytes};
 
 /// A segment's number in its shard; never used again.
@@ -51,6 +52,8 @@ pub struct SegmentDamage {
 pub struct Segment {
     id: SegmentId,
     ids: Ids,
+    /// INVARIANT: of as many rows as there are ids; checked in [`Segment::with_key_run`].
+    key_run: Option<KeyRun>,
     /// The versions of the upserts that brought the rows, in a collection with versions; null where a patch made the row.
     /// INVARIANT: as many as there are ids; checked in [`Segment::new`].
     versions: Option<Int64Array>,
@@ -100,7 +103,17 @@ impl Segment {
         for (field, values) in &fields {
             assert_eq!(values.rows(), ids.len(), "field {field:?} has another number of rows than its segment");
         }
-        Self { id, ids, versions, fields, sizes }
+        Self { id, ids, key_run: None, versions, fields, sizes }
+    }
+
+    /// The same with the run by which rows are found.
+    ///
+    /// # Panics
+    /// It has another number of rows.
+    #[must_use]
+    pub fn with_key_run(self, run: KeyRun) -> Self {
+        assert_eq!(run.rows() as usize, self.rows(), "a key run has the rows of its segment");
+        Self { key_run: Some(run), ..self }
     }
 
     /// Its number.
@@ -121,6 +134,11 @@ impl Segment {
     /// The `_id`s of its rows.
     pub fn ids(&self) -> &Ids {
         &self.ids
+    }
+
+    /// The run by which rows are found: all but small segments in memory have one.
+    pub fn key_run(&self) -> Option<&KeyRun> {
+        self.key_run.as_ref()
     }
 
     /// The `_id` of a row.
@@ -223,6 +241,11 @@ impl SegmentVersion {
     /// The dead rows: disjoint sets.
     pub fn tombstones(&self) -> &[Arc<RoaringBitmap>] {
         &self.tombstones
+    }
+
+    /// All dead rows.
+    pub fn dead(&self) -> RoaringBitmap {
+        self.tombstones.iter().fold(RoaringBitmap::new(), |dead, rows| dead | rows.as_ref())
     }
 
     /// All that was laid over fields of the segment. What of it is to be read, [`Self::layers`] tells.

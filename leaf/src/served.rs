@@ -24,9 +24,6 @@ use crate::shard::{ApplyError, Newest, Snapshot};
 /// How many batches' outcomes are kept for writers that ask: some seconds of many small writes.
 const OUTCOMES_KEPT: usize = 65_536;
 
-/// How many keys are pointed to merged rows before a batch has its turn: a few hundred microseconds.
-const KEYS_AT_ONCE: usize = 8_192;
-
 /// How far a shard is.
 #[derive(Debug, Clone, Default)]
 pub struct Progress {
@@ -298,11 +295,6 @@ impl Served {
         let rows = compaction.versions.iter().map(|version| version.segment().rows()).sum();
         let compacted = compaction.run().inspect_err(|_| replica().shard_mut().give_up())?;
         replica().shard_mut().take_compacted(&compacted);
-        let mut first = 0;
-        while !replica().shard_mut().repoint(&compacted, first, KEYS_AT_ONCE) {
-            first += KEYS_AT_ONCE;
-            std::thread::yield_now();
-        }
         Ok(rows)
     }
 
@@ -335,8 +327,16 @@ impl Served {
 
     /// The rows of a snapshot that have one of these `_id`s, as [`Shard::locate`](crate::shard::Shard::locate) tells. Blocks while a
     /// batch is applied.
-    pub fn locate(&self, ids: &[String], snapshot: &Snapshot) -> Option<BTreeMap<SegmentId, Vec<u32>>> {
-        let replica = self.state.get()?.replica.lock().unwrap_or_else(PoisonError::into_inner);
+    ///
+    /// # Errors
+    /// A segment is damaged.
+    pub fn locate(
+        &self,
+        ids: &[String],
+        snapshot: &Snapshot,
+    ) -> Result<Option<BTreeMap<SegmentId, Vec<u32>>>, SegmentDamage> {
+        let Some(state) = self.state.get() else { return Ok(None) };
+        let replica = state.replica.lock().unwrap_or_else(PoisonError::into_inner);
         replica.shard().locate(ids, snapshot)
     }
 

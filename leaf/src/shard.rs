@@ -17,12 +17,11 @@ use thiserror::Error;
 
 use crate::apply::{Applier, Changes, Outcome, Versions};
 use crate::compaction::{Compacted, Compaction, Fold, Folded, Journal};
-use crate::field::all_rows;
 use crate::keys::Keys;
 use crate::merge::merge;
 use crate::overlay::{Overlay, WrittenBytes};
 use crate::policy::{LaidRows, MergePolicy, SegmentSize};
-use crate::segment::{Address, Segment, SegmentDamage, SegmentId, SegmentVersion};
+use crate::segment::{Segment, SegmentDamage, SegmentId, SegmentVersion};
 use crate::unsettled::Unsettled;
 
 /// Why a batch was not applied.
@@ -101,9 +100,6 @@ pub struct ShardCheckpoint {
 /// Why a shard cannot be made from what was kept of it.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum RestoreError {
-    /// Two rows that live have one `_id`.
-    #[error("segment {segment} has at row {row} a document that another row has too", segment = .0.segment.0, row = .0.row)]
-    Twice(Address),
     /// A segment's number was not given out yet.
     #[error("segment {} is not below the next, {next}", .segment.0)]
     NotYet {
@@ -112,9 +108,6 @@ pub enum RestoreError {
         /// The number of the next segment.
         next: u64,
     },
-    /// A segment is damaged.
-    #[error(transparent)]
-    Damaged(#[from] SegmentDamage),
 }
 
 /// The newest snapshot of a shard, for readers of any thread.
@@ -146,8 +139,6 @@ pub struct Shard {
     newest: Newest,
     /// What happens to segments that are being merged beside it.
     journal: Option<Journal>,
-    /// Whether keys of rows that a merge moved are still to be pointed to them.
-    repointing: bool,
     /// The damage by which a batch was not applied: what it left is no state.
     damage: Option<SegmentDamage>,
 }
@@ -166,7 +157,6 @@ impl Shard {
             written: WrittenBytes::default(),
             newest: Newest::default(),
             journal: None,
-            repointing: false,
             damage: None,
         }
     }
@@ -182,15 +172,7 @@ impl Shard {
             if segment.0 >= next {
                 return Err(RestoreError::NotYet { segment, next });
             }
-            let rows = all_rows(version.segment().rows());
-            version.ids(&rows)?;
-            shard.keys.add_segment(Arc::clone(version.segment()));
-            for row in version.live().values() {
-                let address = Address { segment, row: *row };
-                if shard.keys.put(address).is_some() {
-                    return Err(RestoreError::Twice(address));
-                }
-            }
+            shard.keys.take_in(version);
             shard.versions.insert(segment, Arc::clone(version));
         }
         shard.next_segment = SegmentId(checkpoint.next_segment);
@@ -307,33 +289,30 @@ impl Shard {
             if plan.is_empty() {
                 return Ok(());
             }
-            let merged = plan.iter().map(|segment| Arc::clone(&self.versions[segment])).collect::<Vec<_>>();
-            self.take_in(merge(&merged, self.next_segment)?);
-            for segment in plan {
-                self.versions.remove(&segment);
-                self.keys.drop_segment(segment);
+            let before = plan.iter().map(|segment| Arc::clone(&self.versions[segment])).collect::<Vec<_>>();
+            let mut merged = merge(&before, self.next_segment)?;
+            self.next_segment.0 += 1;
+            if is_late {
+                let run = merged.ids().key_run().expect("its ids are in memory");
+                merged = merged.with_key_run(run);
             }
+            self.replace(&plan, SegmentVersion::new(merged));
         }
     }
 
-    fn take_in(&mut self, segment: Segment) {
-        self.next_segment.0 += 1;
-        let version = SegmentVersion::new(segment);
-        if version.segment().rows() == 0 {
-            return;
+    /// Lets a segment be in the place of those that it was made of.
+    fn replace(&mut self, before: &[SegmentId], version: SegmentVersion) {
+        self.keys.replace(before, &version);
+        before.iter().for_each(|segment| drop(self.versions.remove(segment)));
+        if version.segment().rows() > 0 {
+            self.versions.insert(version.segment().id(), Arc::new(version));
         }
-        let segment = version.segment().id();
-        self.keys.add_segment(Arc::clone(version.segment()));
-        for row in 0..version.segment().rows() as u32 {
-            self.keys.put(Address { segment, row });
-        }
-        self.versions.insert(segment, Arc::new(version));
     }
 
     /// Begins a merge beside the shard, if the policy wants one and none is under way: [`Compaction::run`] makes it, without the
     /// shard, [`Self::take_compacted`] takes it in.
     pub fn begin_compaction(&mut self) -> Option<Compaction> {
-        if self.journal.is_some() || self.repointing || self.damage.is_some() {
+        if self.journal.is_some() || self.damage.is_some() {
             return None;
         }
         let plan = self.plan(usize::MAX);
@@ -344,14 +323,14 @@ impl Shard {
         let id = self.next_segment;
         self.next_segment.0 += 1;
         self.journal = Some(Journal::of(plan));
-        Some(Compaction { id, versions, hasher: self.keys.hasher() })
+        Some(Compaction { id, versions })
     }
 
     /// Begins to fold fields of one segment with what is laid over them, if the policy wants that of a shard that changes, or is at
     /// rest, and nothing else is under way:
     /// [`Fold::run`] does it, without the shard, [`Self::take_folded`] takes it in.
     pub fn begin_fold(&mut self, at_rest: bool) -> Option<Fold> {
-        if self.journal.is_some() || self.repointing || self.damage.is_some() {
+        if self.journal.is_some() || self.damage.is_some() {
             return None;
         }
         let mut laid = Vec::new();
@@ -382,8 +361,7 @@ impl Shard {
         self.newest.publish(Snapshot::new(self.applied, self.versions.values().cloned().collect()));
     }
 
-    /// Takes in a merge that was begun, with all that happened to its rows since; keys are still to be pointed to them
-    /// ([`Self::repoint`]).
+    /// Takes in a merge that was begun, with all that happened to its rows since.
     ///
     /// # Panics
     /// It is not the one that was begun.
@@ -393,14 +371,8 @@ impl Shard {
         let mut version = SegmentVersion::new(Arc::clone(&compacted.segment));
         laid.into_iter().for_each(|(field, run)| version.lay(field, run, &self.written));
         buried.into_iter().for_each(|rows| version.bury(rows));
-        for (segment, _) in &compacted.moves {
-            self.versions.remove(segment);
-        }
-        if version.segment().rows() > 0 {
-            self.versions.insert(compacted.segment.id(), Arc::new(version));
-        }
-        self.keys.move_rows(compacted);
-        self.repointing = true;
+        let before: Vec<SegmentId> = compacted.moves.iter().map(|(segment, _)| *segment).collect();
+        self.replace(&before, version);
         self.newest.publish(Snapshot::new(self.applied, self.versions.values().cloned().collect()));
     }
 
@@ -409,19 +381,15 @@ impl Shard {
         self.journal = None;
     }
 
-    /// Points keys to the rows of a merge that was taken in: of its rows from `first` on, so many. Whether all are.
-    pub fn repoint(&mut self, compacted: &Compacted, first: usize, count: usize) -> bool {
-        self.repointing = !self.keys.repoint(compacted, first, count);
-        !self.repointing
-    }
-
     /// Takes segments that lie in files, in place of those in memory that hold the same.
     pub fn take_files(&mut self, segments: Vec<Arc<Segment>>) {
-        for segment in segments {
-            if let Some(version) = self.versions.get_mut(&segment.id()) {
-                *version = Arc::new(version.with_segment(Arc::clone(&segment)));
-                self.keys.add_segment(segment);
-            }
+        let there = segments.into_iter().filter(|segment| self.versions.contains_key(&segment.id()));
+        let there: Vec<Arc<Segment>> = there.collect();
+        self.keys.forget(&there.iter().map(|segment| segment.id()).collect::<Vec<_>>());
+        for segment in there {
+            let version = version_mut(&mut self.versions, segment.id());
+            *version = version.with_segment(segment);
+            self.keys.take_in(version);
         }
         self.newest.publish(Snapshot::new(self.applied, self.versions.values().cloned().collect()));
     }
@@ -430,26 +398,33 @@ impl Shard {
     /// they cannot tell.
     ///
     /// A row that lives lived in every snapshot that has its segment, since rows die once and come with their segments.
-    pub fn locate(&self, ids: &[String], snapshot: &Snapshot) -> Option<BTreeMap<SegmentId, Vec<u32>>> {
+    ///
+    /// # Errors
+    /// A segment is damaged.
+    pub fn locate(
+        &self,
+        ids: &[String],
+        snapshot: &Snapshot,
+    ) -> Result<Option<BTreeMap<SegmentId, Vec<u32>>>, SegmentDamage> {
         if self.damage.is_some() {
-            return None;
+            return Ok(None);
         }
         let held: BTreeSet<SegmentId> = snapshot.segments().iter().map(|version| version.segment().id()).collect();
         let mut rows: BTreeMap<SegmentId, Vec<u32>> = BTreeMap::new();
         for id in ids {
-            match self.keys.get(id) {
+            match self.keys.get(id)? {
                 Some(address) if held.contains(&address.segment) => {
                     rows.entry(address.segment).or_default().push(address.row);
                 }
                 None if snapshot.position() == self.applied => {}
-                _ => return None,
+                _ => return Ok(None),
             }
         }
         for rows in rows.values_mut() {
             rows.sort_unstable();
             rows.dedup();
         }
-        Some(rows)
+        Ok(Some(rows))
     }
 
     /// The document with this `_id`, without it; of `fields`, where given, those that are there, nested as they are.
@@ -465,7 +440,7 @@ impl Shard {
         if let Some(damage) = &self.damage {
             return Err(damage.clone());
         }
-        let Some(address) = self.keys.get(id) else { return Ok(None) };
+        let Some(address) = self.keys.get(id)? else { return Ok(None) };
         let version = &self.versions[&address.segment];
         match fields {
             None => version.document(address.row, schema).map(Some),
@@ -501,12 +476,24 @@ fn version_mut(versions: &mut Versions, segment: SegmentId) -> &mut SegmentVersi
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+    use std::sync::Arc;
+
     use basalt_common::batch::{BatchBuilder, BatchHeader};
     use basalt_common::id::{CollectionId, ShardId};
     use basalt_common::patch::{PatchError, PatchOperation, register};
     use basalt_common::value::Object;
+    use datafusion::arrow::array::StringArray;
+    use datafusion::arrow::datatypes::DataType;
 
-    use super::{ApplyError, Batch, FieldId, LogPosition, MergePolicy, Outcome, Schema, Shard, Value};
+    use super::{
+        ApplyError, Batch, FieldId, LogPosition, MergePolicy, Outcome, Schema, Segment, SegmentDamage, SegmentId,
+        SegmentVersion, Shard, ShardCheckpoint, Snapshot, Value,
+    };
+    use crate::column::{self, Column, ColumnError};
+    use crate::field::Ids;
+    use crate::key_run::KeyRun;
+    use crate::segment::SegmentBytes;
 
     fn batch(builder: BatchBuilder, schema_version: u64) -> Batch {
         let shard = ShardId { collection: CollectionId(1), shard: 0 };
@@ -571,5 +558,57 @@ mod tests {
             let unknown = PatchError::UnknownField(vec!["b".into(), "y".into()]);
             assert_eq!(shard.apply(LogPosition(1), &patch, &schema), Ok(vec![Outcome::Failed(unknown)]));
         }
+    }
+
+    /// Where there are too many segments all are merged at once, and have a key run from then on.
+    #[test]
+    fn what_is_merged_late_is_found() {
+        let policy =
+            MergePolicy { segments_max: 2, inline_rows_max: 0, segments_per_tier: 2, ..MergePolicy::default() };
+        let (mut shard, mut schema) = (Shard::new(policy), Schema::default());
+        let document = Object::from([("a".into(), Value::Int(1))]);
+        schema.register_object(FieldId::ROOT, &document, &mut |_, _| {});
+        for position in 0..60_u64 {
+            let mut builder = BatchBuilder::default();
+            for id in [position, position / 2] {
+                builder.upsert(&schema, &id.to_string(), &document).expect("its fields are registered");
+            }
+            builder.delete(&(position / 2).to_string());
+            let outcomes = shard.apply(LogPosition(position), &batch(builder, schema.version()), &schema);
+            let lived = |there| if there { Outcome::Replaced } else { Outcome::Added };
+            let expected = vec![Outcome::Added, lived(position % 2 == 0), Outcome::Deleted];
+            assert_eq!(outcomes, Ok(expected), "batch {position}");
+            assert_eq!(shard.documents(), (position - position / 2) as usize, "behind batch {position}");
+        }
+        let late = |version: &Arc<SegmentVersion>| version.segment().key_run().is_some();
+        assert!(shard.newest().pin().segments().iter().any(late), "nothing was merged late");
+    }
+
+    /// A lookup that meets damage says so, and ends the shard if a batch met it.
+    #[test]
+    fn damage_met_by_a_key_travels() {
+        let ids = StringArray::from(vec![None, Some("y")]);
+        let mut bytes = Vec::new();
+        column::encode(&ids, &mut bytes).expect("a storage type");
+        let column = Column::open(bytes.into(), &DataType::Utf8, 2).expect("it was just written");
+        let sizes = SegmentBytes { total: 0, column_max: 0 };
+        let segment = Segment::of_parts(SegmentId(0), Ids::File(column), None, BTreeMap::new(), sizes);
+        let run = KeyRun::of(&StringArray::from(vec!["x", "y"]));
+        let version = Arc::new(SegmentVersion::new(segment.with_key_run(run)));
+        let snapshot = Arc::new(Snapshot::new(None, vec![version]));
+        let checkpoint = ShardCheckpoint { snapshot, next_segment: 1, ..ShardCheckpoint::default() };
+        let mut shard = Shard::restore(&checkpoint, MergePolicy::default()).expect("nothing is read");
+        let mut schema = Schema::default();
+        let batch = upsert(&mut schema, &Object::from([("a".into(), Value::Int(1))]));
+        assert_eq!(shard.document("y", None, &schema), Ok(Some(Value::Object(Object::new()))));
+        let cause = ColumnError::Damaged("a row has no _id");
+        let damage = SegmentDamage { segment: SegmentId(0), field: None, cause };
+        assert_eq!(shard.document("x", None, &schema), Err(damage.clone()));
+        assert_eq!(shard.locate(&["x".into()], &checkpoint.snapshot), Err(damage.clone()));
+        for position in [LogPosition(0), LogPosition(1)] {
+            let stopped = ApplyError::Damaged { position, damage: damage.clone() };
+            assert_eq!(shard.apply(position, &batch, &schema), Err(stopped));
+        }
+        assert_eq!(shard.document("y", None, &schema), Err(damage));
     }
 }

@@ -286,7 +286,7 @@ fn check_located(shard: &Shard, snapshot: &Snapshot, schema: &Schema, filters: &
     let mut sorted = named.clone();
     sorted.sort();
     ensure!(known == sorted, "{known:?} of {named:?}");
-    let Some(located) = shard.locate(&named, snapshot) else { return Ok(false) };
+    let Some(located) = shard.locate(&named, snapshot)? else { return Ok(false) };
     let mut found = BTreeSet::new();
     for version in snapshot.segments() {
         for row in located.get(&version.segment().id()).into_iter().flatten() {

@@ -158,7 +158,6 @@ enum Merge {
     None,
     Begun(Compaction),
     Made(Compacted),
-    Taken(Compacted, usize),
     Folding(Fold),
     Folded(Folded),
 }
@@ -225,17 +224,8 @@ impl Disk {
             Merge::Begun(compaction) => Merge::Made(compaction.run()?),
             Merge::Made(compacted) => {
                 shard.take_compacted(&compacted);
-                Merge::Taken(compacted, 0)
-            }
-            Merge::Taken(compacted, first) => {
-                let count = 1 + self.random.below(compacted.hashes.len() as u64 + 1) as usize;
-                match shard.repoint(&compacted, first, count) {
-                    true => {
-                        self.done.merges += 1;
-                        Merge::None
-                    }
-                    false => Merge::Taken(compacted, first + count),
-                }
+                self.done.merges += 1;
+                Merge::None
             }
         };
         Ok(())

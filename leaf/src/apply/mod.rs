@@ -169,19 +169,30 @@ impl<'s> Applier<'s> {
         let id = self.operations.ids.value(row);
         match self.operations.kinds[row] {
             OperationKind::Upsert => self.replace(self.upserted_at(row)),
-            OperationKind::Delete => match self.keys.remove(id) {
+            OperationKind::Delete => match self.remove(id) {
                 Some(address) => {
                     self.bury(address);
                     Outcome::Deleted
                 }
                 None => Outcome::Missing,
             },
-            kind => match self.keys.get(id) {
+            kind => match self.find(id) {
                 Some(address) => self.patch(row, Some(address)),
                 None if kind == OperationKind::PatchOrInsert => self.patch(row, None),
                 None => Outcome::Missing,
             },
         }
+    }
+
+    /// Where a document is.
+    fn find(&self, id: &str) -> Option<Address> {
+        self.sound(self.keys.get(id)).flatten()
+    }
+
+    /// Lets a document be nowhere, and tells where it was.
+    fn remove(&mut self, id: &str) -> Option<Address> {
+        let removed = self.keys.remove(id);
+        self.sound(removed).flatten()
     }
 
     /// Where the document is that the upsert at `row` brought.
@@ -191,7 +202,8 @@ impl<'s> Applier<'s> {
 
     /// Lets a document be at `address` from now on.
     fn replace(&mut self, address: Address) -> Outcome {
-        match self.keys.put(address) {
+        let before = self.keys.put(address);
+        match self.sound(before).flatten() {
             Some(before) => {
                 self.bury(before);
                 Outcome::Replaced
@@ -238,7 +250,7 @@ impl<'s> Applier<'s> {
             let laid = self.laid.iter_mut().filter(|((segment, _), _)| *segment == address.segment);
             laid.for_each(|(_, laid)| drop(laid.remove(&address.row)));
         }
-        self.keys.put(address);
+        self.keys.insert(address);
         address
     }
 
@@ -247,7 +259,7 @@ impl<'s> Applier<'s> {
         let (segment, ids) = (self.made.segment().id(), self.made_ids.clone());
         for row in 0..ids.len() as u32 {
             let address = Address { segment, row };
-            if self.keys.get(ids.value(row as usize)) != Some(address) {
+            if !self.keys.holds(ids.value(row as usize), address) {
                 self.bury(address);
             }
         }

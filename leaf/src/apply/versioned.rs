@@ -98,7 +98,7 @@ impl Applier<'_> {
     }
 
     fn upsert_version(&mut self, id: &str, version: i64, address: Address) -> Outcome {
-        let visible = self.keys.get(id);
+        let visible = self.find(id);
         let (existed, floor) = self.floor(id, visible);
         let counts = match (floor.cmp(&Some(version)), visible) {
             (std::cmp::Ordering::Equal, Some(before)) if existed => {
@@ -120,18 +120,18 @@ impl Applier<'_> {
     }
 
     fn delete_version(&mut self, id: &str, version: i64) -> Outcome {
-        let visible = self.keys.get(id);
+        let visible = self.find(id);
         let (_, floor) = self.floor(id, visible);
         if floor >= Some(version) {
             return Outcome::Ignored;
         }
-        if let Some(address) = self.keys.remove(id) {
+        if let Some(address) = self.remove(id) {
             self.bury(address);
         }
         let mut patches = self.unsettled.take(id).unwrap_or_default().patches;
         patches.retain(|patch| patch.version >= version);
         self.settle_anew(id, Document { deleted: Some(version), patches, ..Document::default() });
-        match (visible, self.keys.get(id)) {
+        match (visible, self.find(id)) {
             (None, _) => Outcome::Missing,
             (Some(_), None) => Outcome::Deleted,
             (Some(_), Some(_)) => Outcome::Patched,
@@ -139,7 +139,7 @@ impl Applier<'_> {
     }
 
     fn patch_version(&mut self, id: &str, patch: Patch) -> Outcome {
-        let visible = self.keys.get(id);
+        let visible = self.find(id);
         let (existed, floor) = self.floor(id, visible);
         let place = match self.unsettled.get(id) {
             _ if Some(patch.version) < floor => None,
@@ -164,13 +164,13 @@ impl Applier<'_> {
 
     /// Lets a document be what its patches make of what was before them, and keeps it. Returns what became of each patch.
     fn settle_anew(&mut self, id: &str, mut document: Document) -> Vec<Outcome> {
-        let visible = self.keys.get(id);
+        let visible = self.find(id);
         let mut draft = Draft { there: document.existed, changes: Fields::new() };
         let apply = |patch| draft.apply(self.schema, patch, |field| before(self, &document, visible, field));
         let outcomes = document.patches.iter().map(apply).collect();
         match (visible, draft.there) {
             (Some(address), false) => {
-                self.keys.remove(id);
+                self.remove(id);
                 self.bury(address);
             }
             (None, false) => {}
@@ -200,7 +200,7 @@ impl Applier<'_> {
     pub(super) fn settle(&mut self, horizon: Horizon) {
         while let Some(id) = self.unsettled.next_to_settle(horizon) {
             let mut document = self.unsettled.take(&id).expect("it was found there");
-            let (visible, below) = (self.keys.get(&id), self.unsettled.settled_below());
+            let (visible, below) = (self.find(&id), self.unsettled.settled_below());
             let count = document.patches.partition_point(|patch| patch.version < below);
             let mut draft = Draft { there: document.existed, changes: Fields::new() };
             for patch in &document.patches[..count] {

@@ -60,6 +60,8 @@ pub enum Part {
     Versions = 4,
     /// The rows of a segment's columns in the order of their values.
     Terms = 5,
+    /// The rows of a segment by the hashes of their `_id`s.
+    KeyRun = 6,
     /// The words of a segment's texts.
     Text = 7,
     /// What was laid over segments.
@@ -75,11 +77,12 @@ pub enum Part {
 }
 
 impl Part {
-    const ALL: [Self; 10] = [
+    const ALL: [Self; 11] = [
         Self::Keys,
         Self::Columns,
         Self::Versions,
         Self::Terms,
+        Self::KeyRun,
         Self::Text,
         Self::Laid,
         Self::Requests,
@@ -95,6 +98,7 @@ impl Part {
             Self::Columns => "columns",
             Self::Versions => "versions",
             Self::Terms => "terms",
+            Self::KeyRun => "key run",
             Self::Text => "text",
             Self::Laid => "laid",
             Self::Requests => "requests",
@@ -244,6 +248,11 @@ impl<'b> Container<'b> {
             true => Ok(Self { object, bytes, entries, checksum }),
             false => Err(error("directory", behind, "it does not lie behind the last part")),
         }
+    }
+
+    /// Its name, for errors.
+    pub(super) fn name(&self) -> &'b str {
+        self.object
     }
 
     /// The checksum that stands for the object.

@@ -1,7 +1,9 @@
-//! A segment as an object: *keys*, *columns*, their *terms* and *text*, and *versions* in a collection that has them.
+//! A segment as an object: *keys* and their *run*, *columns*, their *terms* and *text*, and *versions* in a collection that has
+//! them.
 //!
 //! ```text
 //! keys      = segment:u64 rows:u64 zeros column                   codec 2; the _ids. Columns begin at multiples of 64 bytes
+//! key run   = as in key_run/mod.rs                                codec 1; made anew where the object has none
 //! columns   = (zeros column)… directory length:u32                codec 2; the directory's length
 //! directory = count (field count (type:u8 plain offset length)…)…  ascending by field, then type; plain: bytes as an array
 //!                                                                 in memory; the offset counts from the part's start
@@ -30,6 +32,7 @@ use super::{FileError, PartReader};
 use crate::column::{self, Column, ColumnError};
 use crate::field::{FieldValues, FileColumn, FileColumns, Ids, RowSet, all_rows, put_terms, put_text};
 use crate::indexes::Indexes;
+use crate::key_run::KeyRun;
 use crate::segment::{Segment, SegmentBytes, SegmentDamage, SegmentId};
 use crate::terms::Terms;
 use crate::text::TextIndex;
@@ -39,6 +42,7 @@ const COLUMNS_CODEC: u8 = 2;
 const VERSIONS_CODEC: u8 = 1;
 const TERMS_CODEC: u8 = 1;
 const TEXT_CODEC: u8 = 1;
+const KEY_RUN_CODEC: u8 = 1;
 
 /// The codec of keys and columns that were written before.
 const CODEC_BEFORE: u8 = 1;
@@ -63,6 +67,10 @@ pub fn encode(segment: &Segment, indexes: &Indexes) -> Result<Sealed, SegmentDam
         out.extend_from_slice(&segment.id().0.to_le_bytes());
         out.extend_from_slice(&(segment.rows() as u64).to_le_bytes());
         put_column(out, &ids);
+    });
+    object.part(Part::KeyRun, KEY_RUN_CODEC, |out| match segment.key_run() {
+        Some(run) => out.extend_from_slice(run.bytes()),
+        None => out.extend_from_slice(KeyRun::of(&ids).bytes()),
     });
     let (mut terms, mut text) = (IndexBuilder::default(), IndexBuilder::default());
     object.part(Part::Columns, COLUMNS_CODEC, |out| {
@@ -168,6 +176,7 @@ pub fn decode(object: &Container<'_>, bytes: &Bytes) -> Result<Segment, FileErro
         _ => open_keys(&object.part(Part::Keys, KEYS_CODEC)?, bytes)?,
     };
     let rows = ids.len();
+    let key_run = open_key_run(object, bytes, &ids)?;
     let (fields, column_max) = match object.codec(Part::Columns) {
         Some(CODEC_BEFORE) => {
             let part = object.part(Part::Columns, CODEC_BEFORE)?;
@@ -182,7 +191,8 @@ pub fn decode(object: &Container<'_>, bytes: &Bytes) -> Result<Segment, FileErro
     };
     let versions = object.find(Part::Versions, VERSIONS_CODEC)?;
     let versions = versions.map(|part| open_versions(&part, bytes, rows)).transpose()?;
-    Ok(Segment::of_parts(id, ids, versions, fields, SegmentBytes { total: bytes.len(), column_max }))
+    let sizes = SegmentBytes { total: bytes.len(), column_max };
+    Ok(Segment::of_parts(id, ids, versions, fields, sizes).with_key_run(key_run))
 }
 
 /// A column that begins at `start` of a part.
@@ -213,6 +223,18 @@ fn open_keys(part: &PartReader<'_>, bytes: &Bytes) -> Result<(SegmentId, Ids), F
     match column.present() == u64::from(rows) {
         true => Ok((id, Ids::File(column))),
         false => Err(part.error(BinaryError { offset: ALIGNMENT, reason: "a row has no _id" })),
+    }
+}
+
+fn open_key_run(object: &Container<'_>, bytes: &Bytes, ids: &Ids) -> Result<KeyRun, FileError> {
+    match object.find(Part::KeyRun, KEY_RUN_CODEC)? {
+        Some(part) => KeyRun::open(bytes.slice_ref(part.bytes), ids.len()).map_err(|cause| wrong(&part, 0, &cause)),
+        None => ids.key_run().map_err(|cause| FileError {
+            object: object.name().into(),
+            part: Part::Keys.name(),
+            offset: 0,
+            reason: cause.to_string(),
+        }),
     }
 }
 

@@ -16,6 +16,7 @@ use super::container::{Container, ContainerBuilder, Kind, Part, Sealed};
 use super::{checkpoint, segment};
 use crate::field::all_rows;
 use crate::indexes::Indexes;
+use crate::keys::Keys;
 use crate::policy::MergePolicy;
 use crate::replica::{Checkpoint, Replica};
 use crate::segment::{Segment, SegmentDamage, SegmentVersion};
@@ -173,8 +174,12 @@ fn read_segment(object: &Container<'_>, bytes: &Bytes) -> Result<(), String> {
     let (rows, odd) = (all_rows(version.segment().rows()), |row: &u32| row % 2 == 1);
     let odd: UInt32Array = rows.values().iter().copied().filter(odd).collect::<Vec<_>>().into();
     let damaged = |damage: SegmentDamage| damage.to_string();
+    let mut keys = Keys::default();
+    keys.take_in(&version);
     for rows in [&rows, &odd] {
-        version.ids(rows).map_err(damaged)?;
+        for id in version.ids(rows).map_err(damaged)?.iter().flatten() {
+            keys.get(id).map_err(damaged)?;
+        }
         for field in version.fields() {
             version.column(field, rows).map_err(damaged)?;
             rows.values().iter().try_for_each(|row| version.value(*row, field).map(drop)).map_err(damaged)?;
@@ -264,7 +269,16 @@ fn every_flipped_bit_and_every_cut_is_found_and_placed() {
 /// Damage that the checksums do not see, since it was there when they were made: nothing panics.
 #[test]
 fn parts_that_lie_never_panic() {
-    let parts = [Part::Keys, Part::Columns, Part::Versions, Part::Laid, Part::Requests, Part::Sources, Part::Unsettled];
+    let parts = [
+        Part::Keys,
+        Part::KeyRun,
+        Part::Columns,
+        Part::Versions,
+        Part::Laid,
+        Part::Requests,
+        Part::Sources,
+        Part::Unsettled,
+    ];
     let (mut good, mut bad) = (0, 0);
     let last = |sample: &Sample| objects(sample).into_iter().rev().take(3);
     for (kind, sealed, read) in last(&Sample::new()).chain(last(&Sample::versioned())) {

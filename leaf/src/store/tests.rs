@@ -193,6 +193,8 @@ async fn all_formats_can_be_read() {
     check_fixture("v2", &Sample::versioned()).await;
     // As v2, and terms.
     check_fixture("v3", &Sample::versioned()).await;
+    // As v3, and key runs.
+    check_fixture("v4-keys", &Sample::versioned()).await;
 }
 
 async fn check_fixture(name: &str, sample: &Sample) {
