@@ -24,6 +24,8 @@ pub mod dynamic;
 
 pub mod searches;
 
+pub mod boxes;
+
 mod planner;
 
 pub mod session;

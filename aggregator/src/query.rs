@@ -32,6 +32,7 @@ use datafusion::sql::sqlparser::ast::Statement;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::analyzed;
+use crate::boxes::add_boxes;
 use crate::dynamic::{DocumentPlanner, Warnings};
 use crate::failures::from_datafusion;
 use crate::searches;
@@ -204,6 +205,7 @@ impl Queries {
         options.verify_plan(&logical).map_err(failed)?;
         let (fence, patience) = (request.fence.as_ref(), self.config.timeout_max);
         let logical = searches::bind(logical, &tables.state, &self.leaves, fence, patience).await.map_err(failed)?;
+        let logical = add_boxes(logical).map_err(failed)?;
         // From here on leaves may hold snapshots for the query.
         let ending = Ending { query: id, leaves: Some(self.leaves.clone()) };
         let physical = session.create_physical_plan(&logical).await.map_err(failed)?;

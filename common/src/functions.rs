@@ -10,12 +10,13 @@ use datafusion::common::Result;
 use datafusion::logical_expr::{ColumnarValue, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility};
 
 use crate::sql_type::is_dynamic;
-use crate::text;
 use crate::value::Type;
+use crate::{geography, text};
 
 /// All functions.
 pub fn all() -> Vec<Arc<ScalarUDF>> {
     let mut all = text::functions::all();
+    all.extend(geography::functions::all());
     all.push(Arc::new(ScalarUDF::from(TypeOf { signature: Signature::any(1, Volatility::Immutable) })));
     all
 }

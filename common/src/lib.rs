@@ -36,6 +36,8 @@ pub mod sql_type;
 
 pub mod text;
 
+pub mod geography;
+
 pub mod functions;
 
 pub mod indexing;

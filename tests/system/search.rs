@@ -1,8 +1,10 @@
-//! Searching texts over HTTP: what matches, in memory and in files, by every way, while documents change; scores; what is refused.
+//! Searching over HTTP: texts that match and places that are near, in memory and in files, by every way, while documents change;
+//! scores; what is refused.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use anyhow::{Context, Result, ensure};
+use basalt_common::geography::Shape;
 use basalt_common::random::SeededRandom;
 use basalt_common::text::{Analyzer, Kind, Matcher, TextQuery};
 use basalt_harness::server::{Live, Server};
@@ -55,9 +57,7 @@ async fn check(live: &Live, texts: &BTreeMap<String, String>, when: &str) -> Res
         for (kind, query) in QUERIES {
             let expected = matching(texts, kind, query, analyzer)?;
             all += expected.len();
-            for hint in
-                ["", "HINT(access_path=index_filter)", "HINT(access_path=column_scan)", "HINT(access_path=row_scan)"]
-            {
+            for hint in HINTS {
                 let sql = format!("SELECT _id FROM docs {hint} WHERE {}({field}, '{query}')", kind.name());
                 let shown = found(live, &sql).await?;
                 ensure!(shown == expected, "{sql}, {when}: {shown:?}, not {expected:?}");
@@ -173,5 +173,72 @@ async fn scores_order_what_is_found() -> Result<()> {
     let long = format!("SELECT _id FROM docs WHERE search(body, '{}')", "a b* \"c d\" -e OR ".repeat(600));
     let (status, reply) = live.query(json!({ "sql": long })).await?;
     ensure!(status == 200 && reply["rows"].as_array().is_some(), "{status} {reply}");
+    Ok(())
+}
+
+const HINTS: [&str; 4] =
+    ["", "HINT(access_path=index_filter)", "HINT(access_path=column_scan)", "HINT(access_path=row_scan)"];
+
+/// Places near another, and inside shapes, by objects and by pairs of fields; over the antimeridian and a pole too.
+#[tokio::test(flavor = "multi_thread")]
+async fn places_are_found_where_they_are() -> Result<()> {
+    let mut live = Live::start(&["--shards", "2"])?;
+    let mut random = SeededRandom::new(9);
+    let mut degrees = |most: f64| (random.below(2_000_001) as f64 / 1e6 - 1.0) * most;
+    let mut places: BTreeMap<String, (f64, f64)> = BTreeMap::new();
+    for n in 0..4_000 {
+        places.insert(
+            format!("d{n}"),
+            if n % 4 == 0 { (degrees(180.0), degrees(90.0)) } else { (13.4 + degrees(0.5), 52.5 + degrees(0.5)) },
+        );
+    }
+    let document = |(id, (lon, lat)): (&String, &(f64, f64))| json!({ "_id": id, "at": { "lon": lon, "lat": lat }, "x": lon, "y": lat });
+    live.write(Method::POST, Json::Array(places.iter().map(document).collect()).to_string()).await?;
+    for when in ["in memory", "in files", "patched"] {
+        if when == "in files" {
+            live.server.stop()?;
+            live.server = Server::start(live.data.path(), &["--shards", "2"])?;
+        }
+        if when == "patched" {
+            let moved = (0..200).map(|n| (format!("d{}", n * 7), (13.4, 52.0 + f64::from(n) / 200.0)));
+            let moved: BTreeMap<String, (f64, f64)> = moved.collect();
+            let patch = |(id, (lon, lat)): (&String, &(f64, f64))| json!({ "_id": id, "merge": { "at": { "lon": lon, "lat": lat }, "x": lon, "y": lat } });
+            live.write(Method::PATCH, Json::Array(moved.iter().map(patch).collect()).to_string()).await?;
+            places.extend(moved);
+        }
+        for (lon, lat, metres) in
+            [(13.4, 52.5, 3_000.0), (13.0, 52.0, 40_000.0), (179.9, -10.0, 2e6), (0.0, 88.0, 1.5e6), (-70.5, 5.0, 0.0)]
+        {
+            let center = Shape::point(lon, lat).context("it is on the earth")?;
+            let near = |(_, (x, y)): &(&String, &(f64, f64))| {
+                Shape::point(*x, *y).and_then(|place| place.distance(&center)).is_some_and(|far| far <= metres)
+            };
+            let expected: BTreeSet<String> = places.iter().filter(near).map(|(id, _)| id.clone()).collect();
+            for (hint, place) in HINTS.iter().flat_map(|hint| [(hint, "at"), (hint, "st_point(x, y)")]) {
+                let sql = format!(
+                    "SELECT _id FROM docs {hint} WHERE st_within_distance({place}, st_point({lon}, {lat}), {metres})"
+                );
+                let shown = found(&live, &sql).await?;
+                ensure!(shown == expected, "{sql}, {when}: {} rows, not {}", shown.len(), expected.len());
+            }
+        }
+        if when == "in files" {
+            let sql = "EXPLAIN ANALYZE SELECT _id FROM docs WHERE st_within_distance(at, 'POINT(-70 5)', 20000)";
+            let (_, reply) = live.query(json!({ "sql": sql })).await?;
+            ensure!(reply.to_string().contains("by index_filter"), "places are not found by their ranges: {reply}");
+        }
+        let sql = "SELECT count(*) FROM docs WHERE st_contains('POLYGON((13 52, 14 52, 14 53, 13 53, 13 52))', at) \
+                   AND NOT st_within_box(at, 13, 52, 14, 53)";
+        let (_, reply) = live.query(json!({ "sql": sql, "rows": "arrays" })).await?;
+        ensure!(reply["rows"] == json!([[0]]), "{reply}");
+    }
+    let (_, reply) = live.query(json!({ "sql": "SELECT st_point(1, 2) AS p, st_astext(at) AS t, st_distance(at, at) AS d FROM docs WHERE _id = 'd0'" })).await?;
+    ensure!(reply["rows"][0]["p"] == json!({ "lon": 1.0, "lat": 2.0 }) && reply["rows"][0]["d"] == 0.0, "{reply}");
+    for (sql, told) in
+        [("SELECT st_distance(at, 'POINT(x)') FROM docs", "is no place"), ("SELECT st_x(x) FROM docs", "is of places")]
+    {
+        let (status, reply) = live.query(json!({ "sql": sql })).await?;
+        ensure!(status == 400 && reply.to_string().contains(told), "{sql}: {status} {reply}");
+    }
     Ok(())
 }
