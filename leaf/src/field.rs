@@ -15,6 +15,7 @@ use datafusion::arrow::array::{Array, ArrayRef, AsArray, StringArray, UInt32Arra
 use datafusion::arrow::compute::take;
 
 use crate::column::{self, Column, ColumnError, Datum};
+use crate::elements::{self, Elements};
 use crate::indexes::FieldIndexes;
 use crate::key_run::KeyRun;
 use crate::terms::{self, Terms};
@@ -60,6 +61,8 @@ pub struct FileColumn {
     pub terms: Option<Terms>,
     /// The words of its texts, if they were written.
     pub text: Option<TextIndex>,
+    /// The elements of its arrays, if they were written.
+    pub elements: Option<Elements>,
 }
 
 /// Columns of one field in a file: by type, each of all rows of the segment.
@@ -91,7 +94,7 @@ impl FileColumns {
             let mut bytes = Vec::new();
             let opened = column::encode(array.as_ref(), &mut bytes).and_then(|()| {
                 let column = Column::open(bytes.into(), array.data_type(), array.len() as u64)?;
-                let (mut terms, mut text) = (Vec::new(), Vec::new());
+                let (mut terms, mut text, mut elements) = (Vec::new(), Vec::new(), Vec::new());
                 let terms = match put_terms(*of, array, &column, indexes, &mut terms)? {
                     true => Some(Terms::open(terms.into(), &column)?),
                     false => None,
@@ -100,7 +103,11 @@ impl FileColumns {
                     true => Some(TextIndex::open(text.into(), column.rows())?),
                     false => None,
                 };
-                Ok(FileColumn { of: *of, column, terms, text })
+                let elements = match put_elements(*of, array, indexes, &mut elements)? {
+                    true => Some(Elements::open(&elements.into(), column.rows())?),
+                    false => None,
+                };
+                Ok(FileColumn { of: *of, column, terms, text, elements })
             });
             opened.expect("typed columns are arrays of storage types")
         };
@@ -243,6 +250,22 @@ pub fn put_text(
     };
     text::encode(analyzer, texts, out)?;
     Ok(true)
+}
+
+/// Appends the elements of a column's arrays, if they are to be found.
+///
+/// # Errors
+/// The values are no arrays.
+pub fn put_elements(
+    of: Type,
+    array: &dyn Array,
+    indexes: FieldIndexes,
+    out: &mut Vec<u8>,
+) -> Result<bool, ColumnError> {
+    match array.as_binary_opt::<i32>() {
+        Some(arrays) if of == Type::Array && indexes.terms => elements::encode(arrays, out),
+        _ => Ok(false),
+    }
 }
 
 fn to_value(of: Type, datum: Datum<'_>) -> Result<Value, ColumnError> {

@@ -15,6 +15,8 @@ pub mod column;
 
 pub mod terms;
 
+pub mod elements;
+
 pub mod text;
 
 pub mod indexes;

@@ -32,6 +32,7 @@ use datafusion::arrow::array::{Array, ArrayRef, AsArray, make_comparator, new_em
 use datafusion::arrow::compute::{SortOptions, concat};
 use datafusion::arrow::datatypes::{DataType, Field, Float64Type, Schema as ArrowSchema};
 use datafusion::common::ScalarValue;
+use datafusion::functions_nested::array_has::{array_has_any_udf, array_has_udf};
 use datafusion::logical_expr::Operator;
 use datafusion::physical_expr::expressions::{
     BinaryExpr, CaseExpr, Column, InListExpr, LikeExpr, Literal, NotExpr, is_not_null, is_null,
@@ -55,11 +56,18 @@ const FIELDS: [(&[&str], Option<Type>, DataType); 8] = [
 
 type Expression = Arc<dyn PhysicalExpr>;
 
+fn list() -> Arc<Field> {
+    let item = Field::new("item", DataType::Utf8, true);
+    Arc::new(Field::new("arrays", DataType::List(Arc::new(item)), true))
+}
+
 /// Draws filters over the `_id` and the fields that are known.
 pub(crate) struct Filters {
     pub(crate) random: SeededRandom,
     pub(crate) schema: Arc<ArrowSchema>,
     pub(crate) columns: Arc<[ScanColumn]>,
+    /// A column of arrays, behind the others in filters.
+    arrays: Option<ScanColumn>,
 }
 
 impl Filters {
@@ -74,7 +82,9 @@ impl Filters {
                 columns.push(ScanColumn::Field { field, below });
             }
         }
-        Self { random: SeededRandom::new(seed), schema: Arc::new(ArrowSchema::new(fields)), columns: columns.into() }
+        let arrays = schema.find(&["tags".into()]).map(ScanColumn::field);
+        let (random, schema) = (SeededRandom::new(seed), Arc::new(ArrowSchema::new(fields)));
+        Self { random, schema, columns: columns.into(), arrays }
     }
 
     fn constant(&mut self, of: &DataType) -> Expression {
@@ -122,6 +132,9 @@ impl Filters {
     }
 
     fn condition(&mut self) -> Result<Expression> {
+        if self.arrays.is_some() && self.random.chance(1, 10) {
+            return self.member();
+        }
         let index = self.random.below(self.columns.len() as u64) as usize;
         let field = self.schema.field(index).clone();
         let column: Expression = Arc::new(Column::new(field.name(), index));
@@ -135,7 +148,8 @@ impl Filters {
                 Arc::new(InListExpr::try_new(column, list, self.random.chance(1, 4), &self.schema)?)
             }
             (3, DataType::Utf8) => {
-                let patterns = ["text 1%", "text%", "%1", "doc-1%", "text _", "%"];
+                let patterns =
+                    ["text 1%", "text%", "%1", "doc-1%", "text _", "%", "%ext%", "%tex%2%", "%EXT%", "_ext 1_"];
                 let pattern = (*self.random.pick(&patterns)).to_string();
                 let pattern = Arc::new(Literal::new(ScalarValue::Utf8(Some(pattern))));
                 Arc::new(LikeExpr::new(self.random.chance(1, 4), false, column, pattern))
@@ -158,7 +172,26 @@ impl Filters {
     }
 
     fn filter(&self, predicate: Expression) -> ScanFilter {
-        ScanFilter { schema: Arc::clone(&self.schema), columns: Arc::clone(&self.columns), predicate }
+        let arrays = self.arrays.iter().map(|column| (list(), column.clone()));
+        let all = self.schema.fields().iter().cloned().zip(self.columns.iter().cloned()).chain(arrays);
+        let (fields, columns): (Vec<Arc<Field>>, Vec<ScanColumn>) = all.unzip();
+        ScanFilter { schema: Arc::new(ArrowSchema::new(fields)), columns: columns.into(), predicate }
+    }
+
+    /// A search of a column of arrays.
+    fn member(&mut self) -> Result<Expression> {
+        let arrays: Expression = Arc::new(Column::new("arrays", self.columns.len()));
+        let item = |random: &mut SeededRandom| ScalarValue::Utf8(Some(format!("text {}", random.below(20))));
+        let (function, sought) = match self.random.chance(1, 2) {
+            true => (array_has_udf(), item(&mut self.random)),
+            false => {
+                let items = [item(&mut self.random), item(&mut self.random)];
+                (array_has_any_udf(), ScalarValue::List(ScalarValue::new_list_nullable(&items, &DataType::Utf8)))
+            }
+        };
+        let fields = self.filter(Arc::clone(&arrays)).schema;
+        let arguments = vec![arrays, Arc::new(Literal::new(sought)) as Expression];
+        Ok(Arc::new(ScalarFunctionExpr::try_new(function, arguments, &fields, Arc::default())?))
     }
 }
 

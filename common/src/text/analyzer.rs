@@ -4,11 +4,16 @@ use std::fmt;
 use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
-use tantivy::tokenizer::{Language, LowerCaser, RemoveLongFilter, SimpleTokenizer, Stemmer, TextAnalyzer};
+use tantivy::tokenizer::{
+    Language, LowerCaser, SimpleTokenizer, Stemmer, TextAnalyzer, Token, TokenFilter, TokenStream, Tokenizer,
+};
 use thiserror::Error;
 
-/// Longer words are no words, and not found.
+/// Longer words are not found.
 const WORD_BYTES_MAX: usize = 256;
+
+/// What stands in the place of a longer word: no query has it.
+pub const TOO_LONG: &str = "\0";
 
 /// How words are found in a text: runs of letters and digits in lower case, reduced to their stems where the analyser is one of a
 /// language.
@@ -59,13 +64,54 @@ impl Analyzer {
 
     /// What makes words of texts.
     pub fn words(self) -> TextAnalyzer {
-        let words = TextAnalyzer::builder(SimpleTokenizer::default())
-            .filter(RemoveLongFilter::limit(WORD_BYTES_MAX))
-            .filter(LowerCaser);
+        let words = TextAnalyzer::builder(SimpleTokenizer::default()).filter(HideLong).filter(LowerCaser);
         match self.0 {
             None => words.build(),
             Some(language) => words.filter(Stemmer::new(language)).build(),
         }
+    }
+}
+
+/// Puts [`TOO_LONG`] in the place of words that are.
+#[derive(Clone)]
+struct HideLong;
+
+impl TokenFilter for HideLong {
+    type Tokenizer<T: Tokenizer> = Hiding<T>;
+
+    fn transform<T: Tokenizer>(self, tokenizer: T) -> Hiding<T> {
+        Hiding(tokenizer)
+    }
+}
+
+#[derive(Clone)]
+struct Hiding<T>(T);
+
+impl<T: Tokenizer> Tokenizer for Hiding<T> {
+    type TokenStream<'a> = HidingStream<T::TokenStream<'a>>;
+
+    fn token_stream<'a>(&'a mut self, text: &'a str) -> Self::TokenStream<'a> {
+        HidingStream(self.0.token_stream(text))
+    }
+}
+
+struct HidingStream<T>(T);
+
+impl<T: TokenStream> TokenStream for HidingStream<T> {
+    fn advance(&mut self) -> bool {
+        let there = self.0.advance();
+        if there && self.0.token().text.len() > WORD_BYTES_MAX {
+            TOO_LONG.clone_into(&mut self.0.token_mut().text);
+        }
+        there
+    }
+
+    fn token(&self) -> &Token {
+        self.0.token()
+    }
+
+    fn token_mut(&mut self) -> &mut Token {
+        self.0.token_mut()
     }
 }
 

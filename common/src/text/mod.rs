@@ -17,7 +17,7 @@ mod score;
 #[cfg(test)]
 mod tests;
 
-pub use analyzer::Analyzer;
+pub use analyzer::{Analyzer, TOO_LONG};
 pub use matcher::{Matcher, holds};
 pub use query::{Clause, Kind, Part, QueryError, TextQuery, Unit};
 pub use score::{Scorer, Statistics};

@@ -9,7 +9,7 @@
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
-use super::Analyzer;
+use super::{Analyzer, TOO_LONG};
 
 /// The longest query, in bytes.
 const BYTES_MAX: usize = 64 << 10;
@@ -123,6 +123,8 @@ impl TextQuery {
     fn part(&mut self, text: &str, goes_on: bool) -> Option<Part> {
         let mut words = Vec::new();
         self.analyzer.words().token_stream(text).process(&mut |word| words.push((word.text.clone(), word.position)));
+        // Nothing has a word that is too long.
+        words.iter_mut().filter(|(word, _)| word == TOO_LONG).for_each(|(word, _)| word.push('\0'));
         let first = words.first()?.1;
         let last = words.len() - 1;
         let part = words.into_iter().enumerate().map(|(index, (word, position))| {

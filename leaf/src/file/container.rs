@@ -64,6 +64,8 @@ pub enum Part {
     KeyRun = 6,
     /// The words of a segment's texts.
     Text = 7,
+    /// The elements of a segment's arrays.
+    Elements = 8,
     /// What was laid over segments.
     Laid = 16,
     /// Requests that came with a key.
@@ -77,13 +79,14 @@ pub enum Part {
 }
 
 impl Part {
-    const ALL: [Self; 11] = [
+    const ALL: [Self; 12] = [
         Self::Keys,
         Self::Columns,
         Self::Versions,
         Self::Terms,
         Self::KeyRun,
         Self::Text,
+        Self::Elements,
         Self::Laid,
         Self::Requests,
         Self::Sources,
@@ -100,6 +103,7 @@ impl Part {
             Self::Terms => "terms",
             Self::KeyRun => "key run",
             Self::Text => "text",
+            Self::Elements => "elements",
             Self::Laid => "laid",
             Self::Requests => "requests",
             Self::Sources => "sources",

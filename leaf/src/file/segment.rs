@@ -1,4 +1,4 @@
-//! A segment as an object: *keys* and their *run*, *columns*, their *terms* and *text*, and *versions* in a collection that has
+//! A segment as an object: *keys* and their *run*, *columns*, their *terms*, *text* and *elements*, and *versions* in a collection that has
 //! them.
 //!
 //! ```text
@@ -10,6 +10,7 @@
 //! versions  = column                                              codec 1; ints, none where a patch made the row
 //! terms     = terms… directory length:u32                         codec 1; as in terms/mod.rs; the directory's length
 //! text      = text… directory length:u32                          codec 1; as in text/mod.rs; else as terms
+//! elements  = elements… directory length:u32                      codec 1; as in elements.rs; else as terms
 //! directory = count (field type:u8 offset length)…                 ascending by field, then type; columns without are left out
 //! column    = as in column/encode.rs                              of as many rows as keys
 //! ```
@@ -30,7 +31,8 @@ use datafusion::arrow::datatypes::{DataType, Int64Type};
 use super::container::{ALIGNMENT, Container, ContainerBuilder, Kind, Part, Sealed};
 use super::{FileError, PartReader};
 use crate::column::{self, Column, ColumnError};
-use crate::field::{FieldValues, FileColumn, FileColumns, Ids, RowSet, all_rows, put_terms, put_text};
+use crate::elements::Elements;
+use crate::field::{FieldValues, FileColumn, FileColumns, Ids, RowSet, all_rows, put_elements, put_terms, put_text};
 use crate::indexes::Indexes;
 use crate::key_run::KeyRun;
 use crate::segment::{Segment, SegmentBytes, SegmentDamage, SegmentId};
@@ -42,6 +44,7 @@ const COLUMNS_CODEC: u8 = 2;
 const VERSIONS_CODEC: u8 = 1;
 const TERMS_CODEC: u8 = 1;
 const TEXT_CODEC: u8 = 1;
+const ELEMENTS_CODEC: u8 = 1;
 const KEY_RUN_CODEC: u8 = 1;
 
 /// The codec of keys and columns that were written before.
@@ -72,7 +75,7 @@ pub fn encode(segment: &Segment, indexes: &Indexes) -> Result<Sealed, SegmentDam
         Some(run) => out.extend_from_slice(run.bytes()),
         None => out.extend_from_slice(KeyRun::of(&ids).bytes()),
     });
-    let (mut terms, mut text) = (IndexBuilder::default(), IndexBuilder::default());
+    let [mut terms, mut text, mut elements] = [(); 3].map(|()| IndexBuilder::default());
     object.part(Part::Columns, COLUMNS_CODEC, |out| {
         put_columns(out, &fields, |field, of, array, written| {
             let column = Column::open(Bytes::copy_from_slice(written), array.data_type(), array.len() as u64);
@@ -80,10 +83,12 @@ pub fn encode(segment: &Segment, indexes: &Indexes) -> Result<Sealed, SegmentDam
             let indexes = indexes.field(field);
             terms.add(field, of, |out| put_terms(of, array, &column, indexes, out));
             text.add(field, of, |out| put_text(of, array, &column, indexes, out));
+            elements.add(field, of, |out| put_elements(of, array, indexes, out));
         });
     });
     object.part(Part::Terms, TERMS_CODEC, |out| terms.put(out));
     object.part(Part::Text, TEXT_CODEC, |out| text.put(out));
+    object.part(Part::Elements, ELEMENTS_CODEC, |out| elements.put(out));
     if let Some(versions) = segment.versions() {
         object.part(Part::Versions, VERSIONS_CODEC, |out| {
             put_column(out, versions);
@@ -186,7 +191,8 @@ pub fn decode(object: &Container<'_>, bytes: &Bytes) -> Result<Segment, FileErro
             let open = |part: Option<PartReader<'_>>| part.map(|part| IndexBytes::read(part, bytes)).transpose();
             let terms = open(object.find(Part::Terms, TERMS_CODEC)?)?.unwrap_or_default();
             let text = open(object.find(Part::Text, TEXT_CODEC)?)?.unwrap_or_default();
-            open_fields(&object.part(Part::Columns, COLUMNS_CODEC)?, bytes, rows, (terms, text))?
+            let elements = open(object.find(Part::Elements, ELEMENTS_CODEC)?)?.unwrap_or_default();
+            open_fields(&object.part(Part::Columns, COLUMNS_CODEC)?, bytes, rows, [terms, text, elements])?
         }
     };
     let versions = object.find(Part::Versions, VERSIONS_CODEC)?;
@@ -280,7 +286,7 @@ fn open_fields(
     part: &PartReader<'_>,
     bytes: &Bytes,
     rows: usize,
-    (mut terms, mut text): (IndexBytes, IndexBytes),
+    [mut terms, mut text, mut elements]: [IndexBytes; 3],
 ) -> Result<Fields, FileError> {
     let (start, mut reader) = directory(part)?;
     let error = |BinaryError { offset, reason }| part.error(BinaryError { offset: start + offset, reason });
@@ -300,7 +306,9 @@ fn open_fields(
             let wrong = |cause: ColumnError| wrong(part, place.0, &cause);
             let terms = terms.take(field, of).map(|bytes| Terms::open(bytes, &column)).transpose().map_err(wrong)?;
             let text = text.take(field, of).map(|bytes| TextIndex::open(bytes, rows as u64)).transpose();
-            columns.push(FileColumn { of, column, terms, text: text.map_err(wrong)? });
+            let elements = elements.take(field, of).map(|bytes| Elements::open(&bytes, rows as u64)).transpose();
+            let (text, elements) = (text.map_err(wrong)?, elements.map_err(wrong)?);
+            columns.push(FileColumn { of, column, terms, text, elements });
         }
         let columns = FileColumns::new(rows, columns).map_err(|reason| error(reader.error(reason)))?;
         fields.insert(field, FieldValues::File(columns));

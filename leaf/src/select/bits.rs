@@ -43,8 +43,12 @@ impl Bits {
         self.0.iter_mut().zip(left).for_each(|(word, left)| *word &= left);
     }
 
+    pub(super) fn count(&self) -> usize {
+        self.0.iter().map(|word| word.count_ones() as usize).sum()
+    }
+
     pub(super) fn rows(&self) -> UInt32Array {
-        let mut rows = Vec::with_capacity(self.0.iter().map(|word| word.count_ones() as usize).sum());
+        let mut rows = Vec::with_capacity(self.count());
         for (word, first) in self.0.iter().zip((0_u32..).step_by(64)) {
             let mut word = *word;
             while word != 0 {

@@ -9,7 +9,7 @@ use std::ops::Range;
 use basalt_common::value::Type;
 use datafusion::common::Result;
 
-use super::by_words::Words;
+use super::by_index::Search;
 use super::test::{Place, Test};
 use super::{Condition, INDEX_SHARE, INDEX_SHARE_OF_STRINGS, damage};
 use crate::column::Predicate;
@@ -20,7 +20,7 @@ use crate::terms::Terms;
 /// A set of more values than one for so many rows is not looked up value by value.
 const ROWS_PER_VALUE: usize = 1_000;
 
-/// The rows that terms, or an index of words, name for a condition.
+/// The rows that an index names for a condition.
 pub(super) struct Found<'v> {
     /// The number of the condition in its filter.
     pub(super) condition: usize,
@@ -33,17 +33,17 @@ pub(super) struct Found<'v> {
 
 enum Named<'v> {
     Terms { test: &'v Test, terms: Option<(&'v Terms, Vec<Range<u32>>)>, overlay: Option<&'v Overlay> },
-    Words(&'v Words),
+    Search(&'v Search),
 }
 
 impl<'v> Found<'v> {
     /// What the indexes say of a condition; nothing where the segment has none for it.
     pub(super) fn of(index: usize, condition: &'v Condition, version: &'v SegmentVersion) -> Result<Option<Self>> {
-        match (&condition.test, &condition.words) {
+        match (&condition.test, &condition.search) {
             (Some(test), _) => Self::of_test(index, test, version),
-            (None, Some(words)) => {
-                let found = |rows| Self { condition: index, rows, share: INDEX_SHARE, named: Named::Words(words) };
-                Ok(words.rows_at_most(version)?.map(found))
+            (None, Some(search)) => {
+                let found = |rows| Self { condition: index, rows, share: INDEX_SHARE, named: Named::Search(search) };
+                Ok(search.rows_at_most(version)?.map(found))
             }
             (None, None) => Ok(None),
         }
@@ -75,7 +75,7 @@ impl<'v> Found<'v> {
     /// The living rows of which the condition is true, ascending.
     pub(super) fn rows(&self, condition: &Condition, version: &SegmentVersion) -> Result<Vec<u32>> {
         let mut rows = match &self.named {
-            Named::Words(words) => words.rows(condition, version)?.unwrap_or_default().into_iter().collect(),
+            Named::Search(search) => search.rows(condition, version)?.unwrap_or_default().into_iter().collect(),
             Named::Terms { test, terms, overlay } => {
                 let mut rows = Vec::with_capacity(self.rows);
                 for (terms, ranks) in terms.iter().flat_map(|(terms, all)| all.iter().map(move |ranks| (terms, ranks)))

@@ -3,8 +3,7 @@
 //! In: a filter, a segment's version. Out: rows. A condition on one field that compares it with constants is tested on the
 //! encoded column of a file segment, where blocks whose statistics say enough are not looked at; what patches laid over the field
 //! is evaluated by itself. Only for rows that pass all those are the columns of other conditions read, and only for rows that
-//! pass everything what the scan gives. Where the terms of a condition, or the words that it looks for, name few rows, these are all
-//! that is looked at.
+//! pass everything what the scan gives. Where the index of a condition names few rows, these are all that is looked at.
 //!
 //! ```text
 //! filter  a >= 5 AND lower(b) = 'x'     column a, encoded   3 7 8 2 9      bits  0 1 1 0 1
@@ -13,8 +12,8 @@
 //! ```
 
 mod bits;
+mod by_index;
 mod by_terms;
-mod by_words;
 mod test;
 mod top;
 
@@ -34,14 +33,15 @@ use datafusion::logical_expr::Operator;
 use datafusion::physical_expr::expressions::{BinaryExpr, Column as ColumnExpr};
 use datafusion::physical_expr::utils::collect_columns;
 use datafusion::physical_expr::{PhysicalExpr, split_conjunction};
+use roaring::RoaringBitmap;
 
 use crate::arrow::{Rows, typed};
 use crate::column::{Column, ColumnError, Datum, Predicate};
 use crate::overlay::{Overlay, Run};
 use crate::segment::{SegmentDamage, SegmentVersion};
 use bits::Bits;
+use by_index::Search;
 use by_terms::Found;
-use by_words::Words;
 use test::Test;
 pub(crate) use test::{Encoded, Place, Tested};
 pub use top::Top;
@@ -74,8 +74,8 @@ struct Condition {
     expression: Arc<dyn PhysicalExpr>,
     /// The same as a test of one encoded column.
     test: Option<Test>,
-    /// The same as a search of one column's texts.
-    words: Option<Words>,
+    /// The same as a search of one column's texts or arrays, or what must be found if it holds.
+    search: Option<Search>,
 }
 
 impl Selector {
@@ -85,7 +85,7 @@ impl Selector {
     /// The filter has other columns than it says.
     pub fn new(filter: &ScanFilter, schema: &Schema) -> Result<Self> {
         let condition = |(expression, test): (Arc<dyn PhysicalExpr>, Option<Test>)| {
-            let words = Words::of(&expression, filter, schema);
+            let search = Search::of(&expression, filter, schema);
             let read: BTreeSet<usize> = collect_columns(&expression).iter().map(ColumnExpr::index).collect();
             let read: Vec<usize> = read.into_iter().collect();
             let columns = read.iter().map(|index| filter.columns[*index].clone()).collect();
@@ -95,7 +95,7 @@ impl Selector {
                 Ok(Transformed::yes(Arc::new(ColumnExpr::new(column.name(), index)) as Arc<dyn PhysicalExpr>))
             };
             let expression = expression.transform_down(own)?.data;
-            Ok(Condition { schema: Arc::new(filter.schema.project(&read)?), columns, expression, test, words })
+            Ok(Condition { schema: Arc::new(filter.schema.project(&read)?), columns, expression, test, search })
         };
         let mut parts: Vec<(Arc<dyn PhysicalExpr>, Option<Test>)> = Vec::new();
         for expression in split_conjunction(&filter.predicate) {
@@ -153,59 +153,67 @@ impl Selector {
             && let Some(found) = self.fewest(version)?
             && (path.is_some() || found.rows <= version.segment().rows() / found.share)
         {
-            let rows = found.rows(&self.conditions[found.condition], version)?;
+            let mut rows = found.rows(&self.conditions[found.condition], version)?;
             let rest = (0..self.conditions.len()).filter(|other| *other != found.condition).collect();
-            let (rows, rest) = self.having_words(version, rows, rest)?;
+            let rest = self.search(version, rest, rows.len(), |matching| {
+                rows.retain(|row| matching.contains(*row));
+                rows.len()
+            })?;
             return Ok((rows.into(), Rest(rest), AccessPath::IndexFilter));
         }
-        let (mut bits, mut rest, mut searched) = (Bits::live(version), Vec::new(), false);
+        let (mut bits, mut rest) = (Bits::live(version), Vec::new());
         for (index, condition) in self.conditions.iter().enumerate() {
-            if let Some((test, column)) =
-                condition.test.as_ref().and_then(|test| Some((test, test.on.column(version)?)))
-            {
-                Self::test(condition, test, column.map(|encoded| encoded.column), version, &mut bits)?;
-            } else if path != Some(AccessPath::ColumnScan)
-                && let Some(words) = &condition.words
-                && let Some(rows) = words.rows(condition, version)?
-            {
-                bits.leave(&rows);
-                searched = true;
-            } else {
-                rest.push(index);
+            match condition.test.as_ref().and_then(|test| Some((test, test.on.column(version)?))) {
+                Some((test, column)) => {
+                    Self::test(condition, test, column.map(|encoded| encoded.column), version, &mut bits)?;
+                }
+                None => rest.push(index),
             }
         }
-        let path = match rest.len() < self.conditions.len() {
-            _ if searched => AccessPath::IndexFilter,
+        let (tested, mut by_index) = (rest.len() < self.conditions.len(), false);
+        if path != Some(AccessPath::ColumnScan) {
+            rest = self.search(version, rest, bits.count(), |matching| {
+                by_index = true;
+                bits.leave(matching);
+                bits.count()
+            })?;
+        }
+        let path = match tested {
+            _ if by_index => AccessPath::IndexFilter,
             true => AccessPath::ColumnScan,
             false => AccessPath::RowScan,
         };
         Ok((bits.rows(), Rest(rest), path))
     }
 
-    /// Leaves only rows that have the words which conditions look for, where an index of words tells that sooner than the texts do;
-    /// and the conditions that are left.
-    fn having_words(
+    /// Looks for conditions in indexes where that is sooner done than to look at the values of so many rows. `leave` takes the rows that
+    /// may pass, and tells how many of the others are left. The conditions that have still to be evaluated.
+    fn search(
         &self,
         version: &SegmentVersion,
-        mut rows: Vec<u32>,
-        rest: Vec<usize>,
-    ) -> Result<(Vec<u32>, Vec<usize>)> {
-        let mut left = Vec::with_capacity(rest.len());
-        for index in rest {
+        conditions: Vec<usize>,
+        mut rows: usize,
+        mut leave: impl FnMut(&RoaringBitmap) -> usize,
+    ) -> Result<Vec<usize>> {
+        let mut left = Vec::with_capacity(conditions.len());
+        for index in conditions {
             let condition = &self.conditions[index];
-            let matching = match &condition.words {
-                Some(words) if words.pays(version, rows.len())? => words.rows(condition, version)?,
+            let search = condition.search.as_ref();
+            let matching = match search {
+                Some(search) if search.pays(version, rows)? => search.rows(condition, version)?,
                 _ => None,
             };
-            match matching {
-                Some(matching) => rows.retain(|row| matching.contains(*row)),
-                None => left.push(index),
+            if let Some(matching) = &matching {
+                rows = leave(matching);
+            }
+            if matching.is_none() || !search.is_some_and(Search::is_exact) {
+                left.push(index);
             }
         }
-        Ok((rows, left))
+        Ok(left)
     }
 
-    /// The condition whose terms or words name the fewest rows.
+    /// The condition whose index names the fewest rows.
     fn fewest<'v>(&'v self, version: &'v SegmentVersion) -> Result<Option<Found<'v>>> {
         let mut fewest: Option<Found<'v>> = None;
         for (index, condition) in self.conditions.iter().enumerate() {

@@ -150,7 +150,7 @@ impl Tested {
     }
 
     /// A constant that values of the column are compared with.
-    fn datum(&self, constant: &ScalarValue) -> Option<Datum<'static>> {
+    pub(super) fn datum(&self, constant: &ScalarValue) -> Option<Datum<'static>> {
         Some(match (self.of, constant) {
             (Type::Bool, ScalarValue::Boolean(Some(value))) => Datum::Bool(*value),
             (Type::Int, ScalarValue::Int64(Some(value))) => Datum::Int(*value),
@@ -167,7 +167,7 @@ impl Tested {
     }
 }
 
-fn constant(expression: &Arc<dyn PhysicalExpr>) -> Option<&ScalarValue> {
+pub(super) fn constant(expression: &Arc<dyn PhysicalExpr>) -> Option<&ScalarValue> {
     expression.downcast_ref::<Literal>().map(Literal::value)
 }
 

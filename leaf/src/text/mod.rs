@@ -164,6 +164,11 @@ impl TextIndex {
         self.bytes
     }
 
+    /// How many different words there are.
+    pub fn words(&self) -> usize {
+        self.words.terms().num_terms()
+    }
+
     /// How often the units of a query occur; `texts` is how many rows have a text.
     ///
     /// # Errors

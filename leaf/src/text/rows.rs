@@ -1,6 +1,7 @@
 //! The rows whose texts match a query.
 
-use basalt_common::text::{Clause, Part, TextQuery, Unit, holds};
+use basalt_common::text::{Clause, Part, TOO_LONG, TextQuery, Unit, holds};
+use memchr::memmem::Finder;
 use roaring::RoaringBitmap;
 use tantivy::postings::{Postings, SegmentPostings};
 use tantivy::schema::IndexRecordOption;
@@ -76,17 +77,29 @@ impl TextIndex {
     /// The rows that have a unit.
     fn having(&self, unit: &Unit) -> Result<RoaringBitmap, ColumnError> {
         let mut rows = RoaringBitmap::new();
-        for mut postings in self.postings(unit, IndexRecordOption::Basic)? {
-            let mut block = [0; COLLECT_BLOCK_BUFFER_LEN];
-            loop {
-                let count = postings.fill_buffer(&mut block);
-                rows.extend(&block[..count]);
-                if count < block.len() {
-                    break;
+        for postings in self.postings(unit, IndexRecordOption::Basic)? {
+            add(&mut rows, postings);
+        }
+        Ok(rows)
+    }
+
+    /// The rows that have, for each of some pieces, a word with it; and those with a word too long to be known.
+    ///
+    /// # Errors
+    /// The index is damaged.
+    pub fn rows_with_pieces(&self, pieces: &[String]) -> Result<RoaringBitmap, ColumnError> {
+        let finders: Vec<Finder<'_>> = pieces.iter().map(Finder::new).collect();
+        let mut having = vec![RoaringBitmap::new(); pieces.len()];
+        let mut words = self.words.terms().stream().map_err(wrong)?;
+        while words.advance() {
+            for (finder, rows) in finders.iter().zip(&mut having) {
+                if words.key() == TOO_LONG.as_bytes() || finder.find(words.key()).is_some() {
+                    let postings = self.words.read_postings_from_terminfo(words.value(), IndexRecordOption::Basic);
+                    add(rows, postings.map_err(wrong)?);
                 }
             }
         }
-        Ok(rows)
+        Ok(having.into_iter().reduce(|all, rows| all & rows).unwrap_or_default())
     }
 
     /// The rows, of some, in which the units of a part are behind each other.
@@ -104,6 +117,18 @@ impl TextIndex {
             rows.extend(matching.map(|(_, row)| *row));
         }
         Ok(rows)
+    }
+}
+
+/// Adds the rows in which a word is.
+fn add(rows: &mut RoaringBitmap, mut postings: SegmentPostings) {
+    let mut block = [0; COLLECT_BLOCK_BUFFER_LEN];
+    loop {
+        let count = postings.fill_buffer(&mut block);
+        rows.extend(&block[..count]);
+        if count < block.len() {
+            break;
+        }
     }
 }
 

@@ -105,6 +105,22 @@ fn many_rows_are_found_in_turn() {
     }
 }
 
+/// Every text with all the pieces somewhere is among those found; a word that is too long may have any piece.
+#[test]
+fn pieces_of_words_are_found() {
+    let long = format!("long {}needle{} end", "x".repeat(200), "y".repeat(200));
+    let texts = ["a Needlework", "no such", "NEEDLE or pin", "pin", &long, "pins and needles"];
+    let texts: StringArray = texts.into_iter().map(Some).chain([None]).collect();
+    let index = open(Analyzer::default(), &texts);
+    let found = |pieces: &[&str]| {
+        let pieces: Vec<String> = pieces.iter().map(ToString::to_string).collect();
+        index.rows_with_pieces(&pieces).expect("it is whole").iter().collect::<Vec<u32>>()
+    };
+    assert_eq!(found(&["needle"]), [0, 2, 4, 5]);
+    assert_eq!(found(&["needle", "pin"]), [2, 4, 5]);
+    assert_eq!(found(&["such"]), [1, 4]);
+}
+
 #[test]
 fn prose_has_words() {
     let prose: StringArray = (0..100).map(|row| Some(format!("the {row} quick brown foxes"))).collect();
