@@ -9,13 +9,13 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use anyhow::{Context, Result, ensure};
-use basalt_common::clock::{Clock, SystemClock};
 use basalt_common::columns::TypedColumns;
 use basalt_common::id::FieldId;
 use basalt_common::scan::{AccessPath, ScanColumn, ScanFilter};
 use basalt_common::schema::Schema;
 use basalt_common::value::Type;
 use basalt_harness::duckdb;
+use basalt_harness::selecting::{micros, scan};
 use basalt_leaf::file::container::{Container, Kind};
 use basalt_leaf::file::segment;
 use basalt_leaf::indexes::Indexes;
@@ -28,6 +28,10 @@ use datafusion::prelude::SessionContext;
 
 const ROWS: u64 = 10_000_000;
 const SEGMENTS: u64 = 10;
+
+/// What is read of the rows that are found.
+const COLUMNS: [FieldId; 2] = [FieldId(1), FieldId(4)];
+
 const RUNS: usize = 31;
 
 /// Prime to any power of ten: rows come without order, each number once.
@@ -73,34 +77,8 @@ fn segment_of(id: u64, numbers: &[u64], rows: u64) -> Result<SegmentVersion> {
     Ok(SegmentVersion::new(segment::decode(&object, &sealed.bytes)?))
 }
 
-/// The rows that pass, with two columns of them; how many, and the ways they were found.
-fn scan(versions: &[SegmentVersion], selector: &Selector, schema: &Schema, path: Option<AccessPath>) -> Result<usize> {
-    let mut found = 0;
-    for version in versions {
-        let (rows, rest, _) = selector.candidates(version, path)?;
-        let rows = selector.pass(&rest, version, schema, rows)?;
-        if !rows.is_empty() {
-            found += version.column(FieldId(1), &rows)?.rows().min(version.column(FieldId(4), &rows)?.rows());
-        }
-    }
-    Ok(found)
-}
-
-fn micros(clock: &SystemClock, mut run: impl FnMut() -> Result<usize>) -> Result<f64> {
-    let mut times = Vec::new();
-    run()?;
-    while times.len() < RUNS && (times.len() < 3 || times.iter().sum::<f64>() < 1e6) {
-        let started = clock.monotonic();
-        run()?;
-        times.push((clock.monotonic() - started).as_secs_f64() * 1e6);
-    }
-    times.sort_by(f64::total_cmp);
-    Ok(times[times.len() / 2])
-}
-
 fn main() -> Result<()> {
     let rows = std::env::var("BASALT_BENCH_ROWS").ok().map(|rows| rows.parse()).transpose()?.unwrap_or(ROWS);
-    let clock = SystemClock::default();
     let mut schema = Schema::default();
     for (name, ..) in &FIELDS {
         schema.register(&[name.to_string()]);
@@ -140,9 +118,9 @@ fn main() -> Result<()> {
         let expected = theirs[index].rows[0][0].as_u64().context("a count")? as usize;
         let mut times = Vec::new();
         for path in [None, Some(AccessPath::IndexFilter), Some(AccessPath::ColumnScan)] {
-            let found = scan(&versions, &selector, &schema, path)?;
+            let found = scan(&versions, &selector, &schema, path, COLUMNS)?;
             ensure!(found == expected, "{name}: {found} rows, not {expected}");
-            times.push(micros(&clock, || scan(&versions, &selector, &schema, path))?);
+            times.push(micros(|| scan(&versions, &selector, &schema, path, COLUMNS))?);
         }
         println!(
             "{name:<22} {expected:>6} {:>8.0} {:>10.0} {:>10.0} {:>10.0} {:>10.0}",

@@ -19,6 +19,7 @@ use basalt_common::text::functions::TextCall;
 use basalt_common::text::{Analyzer, Kind, Statistics};
 use basalt_common::value::Type;
 use basalt_harness::duckdb;
+use basalt_harness::selecting::{micros, scan};
 use basalt_leaf::arrow::Rows;
 use basalt_leaf::file::container::{Container, Kind as ObjectKind};
 use basalt_leaf::file::segment;
@@ -34,7 +35,10 @@ use datafusion::prelude::SessionContext;
 
 const ROWS: u64 = 2_000_000;
 const SEGMENTS: u64 = 10;
-const RUNS: usize = 31;
+
+/// What is read of the rows that are found.
+const COLUMNS: [FieldId; 2] = [FieldId(1), FieldId(2)];
+
 const COMMON: u64 = 1_000;
 const COMMON_WORDS: u64 = 9;
 
@@ -66,18 +70,6 @@ fn text_of(n: u64, rows: u64) -> String {
 const MADE: &str = "SELECT n, list_aggregate(list_transform(range(9), lambda p: 'w' || ((n * 31 + p * (n % 7 + 5)) * 7919 % 1000) || ' '), \
                     'string_agg', '') || 'some' || (n % ({rows} // 100)) || ' own' || n AS t FROM range({rows}) r(n)";
 
-fn micros(clock: &SystemClock, mut run: impl FnMut() -> Result<usize>) -> Result<f64> {
-    let mut times = Vec::new();
-    run()?;
-    while times.len() < RUNS && (times.len() < 3 || times.iter().sum::<f64>() < 1e6) {
-        let started = clock.monotonic();
-        run()?;
-        times.push((clock.monotonic() - started).as_secs_f64() * 1e6);
-    }
-    times.sort_by(f64::total_cmp);
-    Ok(times[times.len() / 2])
-}
-
 fn segment_of(id: u64, rows: std::ops::Range<u64>, texts: &StringArray) -> Result<SegmentVersion> {
     let ids = StringArray::from_iter_values(rows.clone().map(|n| n.to_string()));
     let numbers: ArrayRef = Arc::new(Int64Array::from_iter_values(rows.map(|n| n as i64)));
@@ -90,19 +82,6 @@ fn segment_of(id: u64, rows: std::ops::Range<u64>, texts: &StringArray) -> Resul
     let sealed = segment::encode(&segment, &Indexes::default())?;
     let object = Container::open("segment", ObjectKind::Segment, &sealed.bytes)?;
     Ok(SegmentVersion::new(segment::decode(&object, &sealed.bytes)?))
-}
-
-/// The rows that pass, with two columns of them; how many.
-fn scan(versions: &[SegmentVersion], selector: &Selector, schema: &Schema, path: Option<AccessPath>) -> Result<usize> {
-    let mut found = 0;
-    for version in versions {
-        let (rows, rest, _) = selector.candidates(version, path)?;
-        let rows = selector.pass(&rest, version, schema, rows)?;
-        if !rows.is_empty() {
-            found += version.column(FieldId(1), &rows)?.rows().min(version.column(FieldId(2), &rows)?.rows());
-        }
-    }
-    Ok(found)
 }
 
 /// The best ten rows for a query that one in 112 rows matches.
@@ -166,16 +145,13 @@ fn main() -> Result<()> {
         let expected = theirs.rows[0][0].as_u64().unwrap_or_default() as usize;
         let mut times = Vec::new();
         for path in [None, Some(AccessPath::ColumnScan)] {
-            let found = scan(&versions, &selector, &schema, path)?;
+            let found = scan(&versions, &selector, &schema, path, COLUMNS)?;
             ensure!(found == expected, "{name}: {found} rows, not {expected}");
-            times.push(micros(&clock, || scan(&versions, &selector, &schema, path))?);
+            times.push(micros(|| scan(&versions, &selector, &schema, path, COLUMNS))?);
         }
         println!("{name:<20} {expected:>7} {:>10.0} {:>10.0} {:>10.0}", times[0], times[1], theirs.millis * 1e3);
     }
     let selector = selector("search(t, 'w47')")?;
-    println!(
-        "best 10 of a word that 1 in 112 rows has: {:.0}",
-        micros(&clock, || best(&versions, &selector, &schema))?
-    );
+    println!("best 10 of a word that 1 in 112 rows has: {:.0}", micros(|| best(&versions, &selector, &schema))?);
     Ok(())
 }

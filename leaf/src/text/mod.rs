@@ -23,7 +23,9 @@ use tantivy::directory::RamDirectory;
 use tantivy::fieldnorm::FieldNormReader;
 use tantivy::postings::{Postings, SegmentPostings};
 use tantivy::schema::{Field, IndexRecordOption, Schema, TextFieldIndexing, TextOptions};
-use tantivy::{DocSet, Index, IndexSettings, InvertedIndexReader, SegmentReader, TantivyDocument, TantivyError, Term};
+use tantivy::{
+    DocSet, Index, IndexSettings, InvertedIndexReader, SegmentReader, TERMINATED, TantivyDocument, TantivyError, Term,
+};
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -37,6 +39,9 @@ const FIELD: &str = "text";
 
 /// What an index is given to begin with while it is made; it takes what it needs.
 const WRITER_BYTES: usize = 16 << 20;
+
+/// To look for a row among others costs about as much as to go on in an index by so many.
+const SEEKS_PER_SEARCH: usize = 8;
 
 /// How many texts are looked at to tell prose.
 const SAMPLE: usize = 512;
@@ -191,16 +196,9 @@ impl TextIndex {
         let Some(lengths) = &self.lengths else { return Ok(scores) };
         for unit in scorer.units() {
             let mut times = vec![0_u32; rows.len()];
-            for mut postings in self.postings(&query.units[unit], IndexRecordOption::WithFreqs)? {
-                for (row, times) in rows.iter().zip(&mut times) {
-                    if postings.doc() < *row {
-                        postings.seek(*row);
-                    }
-                    if postings.doc() == *row {
-                        *times += postings.term_freq();
-                    }
-                }
-            }
+            self.each_word(&query.units[unit], IndexRecordOption::WithFreqs, |mut postings| {
+                in_rows(&mut postings, rows, |index, postings| times[index] += postings.term_freq());
+            })?;
             for ((row, times), score) in rows.iter().zip(times).zip(&mut scores).filter(|((_, times), _)| *times > 0) {
                 *score += scorer.part(unit, times, lengths.fieldnorm(*row));
             }
@@ -212,22 +210,48 @@ impl TextIndex {
         Term::from_field_text(self.field, word)
     }
 
-    /// Where the words are that a unit stands for, word by word.
-    fn postings(&self, unit: &Unit, option: IndexRecordOption) -> Result<Vec<SegmentPostings>, ColumnError> {
+    /// Goes through the words that a unit stands for, telling where each is. One at a time: a beginning may stand for all there are.
+    fn each_word(
+        &self,
+        unit: &Unit,
+        option: IndexRecordOption,
+        mut tell: impl FnMut(SegmentPostings),
+    ) -> Result<(), ColumnError> {
         match unit {
             Unit::Word(word) => {
                 let postings = self.words.read_postings(&self.term(word), option).map_err(wrong)?;
-                Ok(postings.into_iter().collect())
+                postings.into_iter().for_each(tell);
             }
             Unit::Prefix(prefix) => {
                 let mut words = self.words.terms().range().ge(prefix).into_stream().map_err(wrong)?;
-                let mut all = Vec::new();
                 while words.advance() && words.key().starts_with(prefix.as_bytes()) {
-                    let postings = self.words.read_postings_from_terminfo(words.value(), option);
-                    all.push(postings.map_err(wrong)?);
+                    tell(self.words.read_postings_from_terminfo(words.value(), option).map_err(wrong)?);
                 }
-                Ok(all)
             }
+        }
+        Ok(())
+    }
+}
+
+/// Tells in which of some rows, ascending, a word is: the place of the row among these.
+fn in_rows(postings: &mut SegmentPostings, rows: &[u32], mut tell: impl FnMut(usize, &mut SegmentPostings)) {
+    if postings.doc_freq() as usize * SEEKS_PER_SEARCH < rows.len() {
+        while postings.doc() != TERMINATED {
+            if let Ok(index) = rows.binary_search(&postings.doc()) {
+                tell(index, postings);
+            }
+            postings.advance();
+        }
+        return;
+    }
+    for (index, row) in rows.iter().enumerate() {
+        if postings.doc() < *row {
+            postings.seek(*row);
+        }
+        match postings.doc() {
+            TERMINATED => return,
+            found if found == *row => tell(index, postings),
+            _ => {}
         }
     }
 }

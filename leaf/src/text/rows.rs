@@ -5,13 +5,13 @@ use memchr::memmem::Finder;
 use roaring::RoaringBitmap;
 use tantivy::postings::{Postings, SegmentPostings};
 use tantivy::schema::IndexRecordOption;
-use tantivy::{COLLECT_BLOCK_BUFFER_LEN, DocSet, TERMINATED};
+use tantivy::{COLLECT_BLOCK_BUFFER_LEN, DocSet};
 
-use super::{TextIndex, wrong};
+use super::{TextIndex, in_rows, wrong};
 use crate::column::ColumnError;
 
 /// So many rows of a phrase are looked at together: what their places take is bounded by it.
-const ROWS_AT_ONCE: usize = 4_096;
+const ROWS_AT_ONCE: usize = 65_536;
 
 impl TextIndex {
     /// Whether it can tell which rows match: not where a clause only says what must not be there.
@@ -77,9 +77,7 @@ impl TextIndex {
     /// The rows that have a unit.
     fn having(&self, unit: &Unit) -> Result<RoaringBitmap, ColumnError> {
         let mut rows = RoaringBitmap::new();
-        for postings in self.postings(unit, IndexRecordOption::Basic)? {
-            add(&mut rows, postings);
-        }
+        self.each_word(unit, IndexRecordOption::Basic, |postings| add(&mut rows, postings))?;
         Ok(rows)
     }
 
@@ -104,19 +102,32 @@ impl TextIndex {
 
     /// The rows, of some, in which the units of a part are behind each other.
     fn of_phrase(&self, query: &TextQuery, part: &Part, among: &RoaringBitmap) -> Result<RoaringBitmap, ColumnError> {
-        let read =
-            |(unit, _): &(usize, u32)| self.postings(&query.units[*unit], IndexRecordOption::WithFreqsAndPositions);
-        let mut postings = part.iter().map(read).collect::<Result<Vec<_>, _>>()?;
         // The units of the part by their places in it, however often one occurs.
         let own: Part = part.iter().enumerate().map(|(index, (_, offset))| (index, *offset)).collect();
         let among: Vec<u32> = among.iter().collect();
         let mut rows = RoaringBitmap::new();
         for some in among.chunks(ROWS_AT_ONCE) {
-            let places: Vec<Vec<Vec<u32>>> = postings.iter_mut().map(|unit| places_in(unit, some)).collect();
+            let places = part.iter().map(|(unit, _)| self.places(&query.units[*unit], some));
+            let places = places.collect::<Result<Vec<_>, _>>()?;
             let matching = some.iter().enumerate().filter(|(index, _)| holds(&own, |unit| &places[unit][*index]));
             rows.extend(matching.map(|(_, row)| *row));
         }
         Ok(rows)
+    }
+
+    /// Where a unit is in each of some rows, ascending.
+    fn places(&self, unit: &Unit, rows: &[u32]) -> Result<Vec<Vec<u32>>, ColumnError> {
+        let (mut places, mut of_word) = (vec![Vec::new(); rows.len()], Vec::new());
+        self.each_word(unit, IndexRecordOption::WithFreqsAndPositions, |mut postings| {
+            in_rows(&mut postings, rows, |index, postings| {
+                postings.positions(&mut of_word);
+                places[index].append(&mut of_word);
+            });
+        })?;
+        if matches!(unit, Unit::Prefix(_)) {
+            places.iter_mut().for_each(|places| places.sort_unstable());
+        }
+        Ok(places)
     }
 }
 
@@ -130,25 +141,4 @@ fn add(rows: &mut RoaringBitmap, mut postings: SegmentPostings) {
             break;
         }
     }
-}
-
-/// Where words are in each of some rows, ascending.
-fn places_in(words: &mut [SegmentPostings], rows: &[u32]) -> Vec<Vec<u32>> {
-    let mut places = vec![Vec::new(); rows.len()];
-    let mut of_word = Vec::new();
-    for postings in words.iter_mut() {
-        for (row, places) in rows.iter().zip(&mut places) {
-            if postings.doc() < *row && postings.doc() != TERMINATED {
-                postings.seek(*row);
-            }
-            if postings.doc() == *row {
-                postings.positions(&mut of_word);
-                places.append(&mut of_word);
-            }
-        }
-    }
-    if words.len() > 1 {
-        places.iter_mut().for_each(|places| places.sort_unstable());
-    }
-    places
 }

@@ -22,6 +22,7 @@ pub mod leaf;
 pub mod operations;
 pub mod roles;
 pub mod rows;
+pub mod selecting;
 pub mod server;
 pub mod shards;
 pub mod tables;
