@@ -29,10 +29,13 @@ use datafusion::datasource::source_as_provider;
 use datafusion::functions::core::expr_ext::FieldAccessor;
 use datafusion::logical_expr::expr::ScalarFunction;
 use datafusion::logical_expr::expr_rewriter::NamePreserver;
-use datafusion::logical_expr::{Expr, ExprSchemable, LogicalPlan, lit};
+use datafusion::logical_expr::{Expr, ExprSchemable, LogicalPlan, LogicalPlanBuilder, Sort, col, lit};
 use futures::future::try_join_all;
 
 use crate::collection::Collection;
+
+/// What columns of scores are called while rows are sorted by them.
+const SCORE_COLUMN: &str = "__score_";
 
 /// What is asked of the shards of a collection.
 type Asked = (CollectionId, FieldPath, TextCall);
@@ -95,7 +98,7 @@ fn rewrite(plan: LogicalPlan, state: &CatalogState, known: &HashMap<Asked, Stati
     let rewritten = plan.transform_up_with_subqueries(|node| {
         let names = NamePreserver::new(&node);
         let inputs: Vec<LogicalPlan> = node.inputs().into_iter().cloned().collect();
-        node.map_expressions(|expression| {
+        let bound = node.map_expressions(|expression| {
             let name = names.save(&expression);
             let rewritten = expression.transform_up(|part| {
                 let inputs: Vec<&LogicalPlan> = inputs.iter().collect();
@@ -105,9 +108,40 @@ fn rewrite(plan: LogicalPlan, state: &CatalogState, known: &HashMap<Asked, Stati
                 }
             })?;
             Ok(rewritten.update_data(|expression| name.restore(expression)))
+        })?;
+        bound.transform_data(|node| match node {
+            LogicalPlan::Sort(sort) => scores_first(sort),
+            other => Ok(Transformed::no(other)),
         })
     });
     Ok(rewritten?.data)
+}
+
+/// A sort by scores as one by columns that its input has: whoever reads the texts then has the scores, and need not give the texts.
+fn scores_first(sort: Sort) -> Result<Transformed<LogicalPlan>> {
+    let mut scores: Vec<Expr> = Vec::new();
+    let mut by = Vec::with_capacity(sort.expr.len());
+    for key in &sort.expr {
+        let named = key.expr.clone().transform_up(|part| match &part {
+            Expr::ScalarFunction(function) if function.name() == SCORE => {
+                let known = scores.iter().position(|score| *score == part).unwrap_or_else(|| {
+                    scores.push(part.clone());
+                    scores.len() - 1
+                });
+                Ok(Transformed::yes(col(format!("{SCORE_COLUMN}{known}"))))
+            }
+            _ => Ok(Transformed::no(part)),
+        })?;
+        by.push(key.with_expr(named.data));
+    }
+    if scores.is_empty() {
+        return Ok(Transformed::no(LogicalPlan::Sort(sort)));
+    }
+    let columns: Vec<Expr> = sort.input.schema().columns().into_iter().map(Expr::Column).collect();
+    let scores = scores.into_iter().enumerate().map(|(index, score)| score.alias(format!("{SCORE_COLUMN}{index}")));
+    let scored = LogicalPlanBuilder::from(sort.input).project(columns.iter().cloned().chain(scores))?;
+    let sorted = scored.sort_with_limit(by, sort.fetch)?;
+    Ok(Transformed::yes(sorted.project(columns)?.build()?))
 }
 
 /// A call of a function that looks into texts, or scores them.

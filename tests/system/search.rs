@@ -152,6 +152,9 @@ async fn scores_order_what_is_found() -> Result<()> {
         let sql =
             "SELECT a._id FROM docs a JOIN docs b ON a.n = b.n WHERE search(b.body, 'rust') ORDER BY score() DESC";
         check(sql, json!([["a"], ["b"]])).await?;
+        let sql = "EXPLAIN SELECT title FROM docs WHERE search(body, 'rust') ORDER BY score() DESC LIMIT 1";
+        let plan = live.query(json!({ "sql": sql })).await?.1.to_string();
+        ensure!(plan.contains("=score("), "leaves do not make the scores: {plan}");
         let (_, reply) =
             live.query(json!({ "sql": "SELECT _id, score() FROM docs WHERE search(body, 'rust') AND n = 1" })).await?;
         let score = reply["rows"][0]["score"].as_f64().with_context(|| reply.to_string())?;
