@@ -24,8 +24,11 @@ use datafusion::common::{DataFusionError, SchemaError};
 use datafusion::execution::context::SQLOptions;
 use datafusion::execution::memory_pool::GreedyMemoryPool;
 use datafusion::execution::runtime_env::{RuntimeEnv, RuntimeEnvBuilder};
-use datafusion::execution::{SendableRecordBatchStream, SessionState, SessionStateBuilder};
+use datafusion::execution::{
+    FunctionRegistry, SendableRecordBatchStream, SessionState, SessionStateBuilder, TaskContext,
+};
 use datafusion::logical_expr::LogicalPlan;
+use datafusion::logical_expr::planner::ExprPlanner;
 use datafusion::physical_plan::{ExecutionPlan, execute_stream};
 use datafusion::sql::parser::Statement as PlannedStatement;
 use datafusion::sql::sqlparser::ast::Statement;
@@ -135,7 +138,9 @@ pub struct Queries {
     catalog: Arc<dyn Catalog>,
     leaves: Leaves,
     clock: Arc<dyn Clock>,
+    /// A session without tables, and without the planners of expressions: a query's own come before these.
     template: SessionState,
+    planners: Vec<Arc<dyn ExprPlanner>>,
     numbers: std::sync::Mutex<SeededRandom>,
     places: Arc<Semaphore>,
     config: QueryConfig,
@@ -151,8 +156,10 @@ impl Queries {
         seed: u64,
         config: QueryConfig,
     ) -> Self {
-        let places = Arc::new(Semaphore::new(config.queries_max));
-        Self { catalog, leaves, clock, template, numbers: SeededRandom::new(seed).into(), places, config }
+        let (places, numbers) = (Arc::new(Semaphore::new(config.queries_max)), SeededRandom::new(seed).into());
+        let planners = template.expr_planners().to_vec();
+        let template = SessionStateBuilder::new_from_existing(template).with_expr_planners(Vec::new()).build();
+        Self { catalog, leaves, clock, template, planners, numbers, places, config }
     }
 
     /// What queries may take.
@@ -196,11 +203,9 @@ impl Queries {
         (tables.path, tables.analyze) = (path, analyze);
         let tables = Arc::new(tables);
         let warnings = Warnings::default();
-        let session = self.session(&tables, &request.workspace, &warnings)?;
-        let logical = logical_plan(&session, &statement, &collections, &tables, &warnings)
-            .await
-            .map_err(|error| from_datafusion(&error, &request.sql))?;
         let failed = |error: DataFusionError| from_datafusion(&error, &request.sql);
+        let session = self.session(&tables, &request.workspace, &warnings).map_err(failed)?;
+        let logical = logical_plan(&session, &statement, &collections, &tables, &warnings).await.map_err(failed)?;
         let options = SQLOptions::new().with_allow_ddl(false).with_allow_dml(false).with_allow_statements(false);
         options.verify_plan(&logical).map_err(failed)?;
         let (fence, patience) = (request.fence.as_ref(), self.config.timeout_max);
@@ -210,7 +215,8 @@ impl Queries {
         let ending = Ending { query: id, leaves: Some(self.leaves.clone()) };
         let physical = session.create_physical_plan(&logical).await.map_err(failed)?;
         let shards = count_shards(&physical).map_err(failed)?;
-        let mut rows = execute_stream(physical, session.task_ctx()).map_err(failed)?;
+        let context = TaskContext::from(&session).with_runtime(self.runtime()?);
+        let mut rows = execute_stream(physical, Arc::new(context)).map_err(failed)?;
         if analyze {
             rows = analyzed::with_segments(rows, id, self.leaves.clone());
         }
@@ -234,18 +240,25 @@ impl Queries {
         state.map_err(|_| Failure::new(FailureKind::Unavailable, "this node is stopping"))
     }
 
-    fn session(&self, tables: &Arc<Tables>, workspace: &str, warnings: &Warnings) -> Result<SessionState, Failure> {
+    /// The template with a query's tables. It is copied, not built: building registers every function anew, by all its names.
+    fn session(
+        &self,
+        tables: &Arc<Tables>,
+        workspace: &str,
+        warnings: &Warnings,
+    ) -> Result<SessionState, DataFusionError> {
+        let mut session = self.template.clone();
+        session.mark_start_execution();
+        let config = session.config().clone().with_default_catalog_and_schema(CATALOG, workspace);
+        *session.config_mut() = config;
         let catalogs = MemoryCatalogProviderList::new();
         catalogs.register_catalog(CATALOG.into(), Arc::new(Workspaces(Arc::clone(tables))));
-        let config = self.template.config().clone().with_default_catalog_and_schema(CATALOG, workspace);
-        let mut planners: Vec<_> = vec![Arc::new(DocumentPlanner::new(warnings.clone())) as _];
-        planners.extend(self.template.expr_planners().iter().cloned());
-        let session = SessionStateBuilder::new_from_existing(self.template.clone())
-            .with_config(config)
-            .with_catalog_list(Arc::new(catalogs))
-            .with_runtime_env(self.runtime()?)
-            .with_expr_planners(planners);
-        Ok(session.build())
+        session.register_catalog_list(Arc::new(catalogs));
+        session.register_expr_planner(Arc::new(DocumentPlanner::new(warnings.clone())))?;
+        for planner in &self.planners {
+            session.register_expr_planner(Arc::clone(planner))?;
+        }
+        Ok(session)
     }
 
     fn runtime(&self) -> Result<Arc<RuntimeEnv>, Failure> {
