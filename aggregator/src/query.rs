@@ -40,7 +40,7 @@ use crate::dynamic::{DocumentPlanner, Warnings};
 use crate::failures::from_datafusion;
 use crate::searches;
 use crate::sql::{self, Parameters, nearest};
-use crate::tables::{Tables, Workspaces};
+use crate::tables::{KnownColumns, Tables, Workspaces};
 use basalt_common::leaves::Leaves;
 
 /// The name under which DataFusion knows all workspaces.
@@ -141,6 +141,7 @@ pub struct Queries {
     /// A session without tables, and without the planners of expressions: a query's own come before these.
     template: SessionState,
     planners: Vec<Arc<dyn ExprPlanner>>,
+    columns: KnownColumns,
     numbers: std::sync::Mutex<SeededRandom>,
     places: Arc<Semaphore>,
     config: QueryConfig,
@@ -159,7 +160,8 @@ impl Queries {
         let (places, numbers) = (Arc::new(Semaphore::new(config.queries_max)), SeededRandom::new(seed).into());
         let planners = template.expr_planners().to_vec();
         let template = SessionStateBuilder::new_from_existing(template).with_expr_planners(Vec::new()).build();
-        Self { catalog, leaves, clock, template, planners, numbers, places, config }
+        let columns = KnownColumns::default();
+        Self { catalog, leaves, clock, template, planners, columns, numbers, places, config }
     }
 
     /// What queries may take.
@@ -200,7 +202,7 @@ impl Queries {
         let id = QueryId(self.number());
         let analyze = matches!(&statement, Statement::Explain { analyze: true, .. });
         let mut tables = Tables::new(state, id, request.fence.clone(), self.leaves.clone());
-        (tables.path, tables.analyze) = (path, analyze);
+        (tables.path, tables.analyze, tables.known) = (path, analyze, self.columns.clone());
         let tables = Arc::new(tables);
         let warnings = Warnings::default();
         let failed = |error: DataFusionError| from_datafusion(&error, &request.sql);

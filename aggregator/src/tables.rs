@@ -11,15 +11,50 @@ use basalt_common::calls::QueryId;
 use basalt_common::catalog::{CatalogState, Collection as Described};
 use basalt_common::failure::Failure;
 use basalt_common::fence::Fence;
-use basalt_common::id::{FieldId, ShardId};
+use basalt_common::id::{CollectionId, FieldId, ShardId};
 use basalt_common::scan::{AccessPath, ScanColumn, ScanStep, ScanTarget, ShardPlace};
 use basalt_common::sql_type::{ID_COLUMN, columns};
-use datafusion::arrow::datatypes::{DataType, Field, Schema};
+use datafusion::arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use datafusion::catalog::{CatalogProvider, SchemaProvider, TableProvider};
 use datafusion::common::{DataFusionError, Result};
 
 use crate::collection::Collection;
 use basalt_common::leaves::Leaves;
+
+/// The columns of collections, made once for each version of a schema: of wide documents they take longer than the rest of a plan.
+#[derive(Debug, Clone, Default)]
+pub struct KnownColumns(Arc<Mutex<BTreeMap<CollectionId, (u64, Columns)>>>);
+
+/// A collection's columns, and where each comes from.
+type Columns = (SchemaRef, Arc<[ScanColumn]>);
+
+/// So many collections' columns are kept; more begin anew.
+const KNOWN_MAX: usize = 1_024;
+
+impl KnownColumns {
+    fn of(&self, collection: &Described) -> Columns {
+        let version = collection.schema.version();
+        let known = |known: &BTreeMap<CollectionId, (u64, Columns)>| match known.get(&collection.id) {
+            Some((at, columns)) if *at == version => Some(columns.clone()),
+            _ => None,
+        };
+        if let Some(columns) = known(&self.0.lock().unwrap_or_else(PoisonError::into_inner)) {
+            return columns;
+        }
+        let column = |(field, id): (Field, FieldId)| match field.name() == ID_COLUMN {
+            true => (field, ScanColumn::Id),
+            false => (field, ScanColumn::field(id)),
+        };
+        let (fields, from): (Vec<Field>, Vec<ScanColumn>) = columns(&collection.schema).into_iter().map(column).unzip();
+        let made: Columns = (Arc::new(Schema::new(fields)), from.into());
+        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if known.len() >= KNOWN_MAX {
+            known.clear();
+        }
+        known.insert(collection.id, (version, made.clone()));
+        made
+    }
+}
 
 /// What a query's tables are made of.
 #[derive(Debug)]
@@ -36,13 +71,16 @@ pub struct Tables {
     pub analyze: bool,
     /// Where shards are.
     pub leaves: Leaves,
+    /// What was made for queries before.
+    pub known: KnownColumns,
     unknown: Mutex<BTreeMap<String, Vec<String>>>,
 }
 
 impl Tables {
     /// Makes the tables of a query.
     pub fn new(state: Arc<CatalogState>, query: QueryId, fence: Option<Fence>, leaves: Leaves) -> Self {
-        Self { state, query, fence, path: None, analyze: false, leaves, unknown: Mutex::default() }
+        let (known, unknown) = (KnownColumns::default(), Mutex::default());
+        Self { state, query, fence, path: None, analyze: false, leaves, known, unknown }
     }
 
     /// Lets a collection have a column of nulls; false if it has it already.
@@ -65,20 +103,16 @@ impl Tables {
     }
 
     fn table(&self, collection: &Described) -> Result<Collection, Failure> {
-        let mut all: Vec<(Field, ScanColumn)> = columns(&collection.schema)
-            .into_iter()
-            .map(|(field, id)| match field.name() == ID_COLUMN {
-                true => (field, ScanColumn::Id),
-                false => (field, ScanColumn::field(id)),
-            })
-            .collect();
+        let (mut schema, mut columns) = self.known.of(collection);
         let unknown = self.unknown.lock().unwrap_or_else(PoisonError::into_inner);
-        for name in unknown.get(&collection.full_name()).into_iter().flatten() {
-            let column = ScanColumn::Field { field: FieldId::ROOT, below: vec![ScanStep::Key(name.clone())] };
-            all.push((Field::new(name, DataType::Null, true), column));
+        if let Some(names) = unknown.get(&collection.full_name()).filter(|names| !names.is_empty()) {
+            let fields = names.iter().map(|name| Arc::new(Field::new(name, DataType::Null, true)));
+            let of_nothing =
+                |name: &String| ScanColumn::Field { field: FieldId::ROOT, below: vec![ScanStep::Key(name.clone())] };
+            columns = columns.iter().cloned().chain(names.iter().map(of_nothing)).collect();
+            schema = Arc::new(Schema::new(schema.fields().iter().cloned().chain(fields).collect::<Vec<_>>()));
         }
         let place = |shard| Ok(ShardPlace { shard, node: self.leaves.owner(shard_id(collection, shard))?.url.clone() });
-        let (fields, columns): (Vec<Field>, Vec<ScanColumn>) = all.into_iter().unzip();
         let target = ScanTarget {
             query: self.query,
             collection: collection.id,
@@ -89,8 +123,8 @@ impl Tables {
         };
         Ok(Collection {
             target: Arc::new(target),
-            schema: Arc::new(Schema::new(fields)),
-            columns: columns.into(),
+            schema,
+            columns,
             places: (0..collection.shards.into()).map(place).collect::<Result<_, Failure>>()?,
             shard_key: Some(ID_COLUMN.into()),
             rows: None,
