@@ -2,7 +2,7 @@
 //!
 //! In: a statement. Out: the same, where `score()` is the sum of the scores of the searches in the WHERE of its SELECT, not counting
 //! those under NOT: `SELECT score() FROM t WHERE search(body, 'fox')` becomes
-//! `SELECT text_score(body, 'fox', 'search') AS score FROM t WHERE …`. What a score takes beside that is added when the statement is
+//! `SELECT text_score(body, 'fox', 'search') AS "score" FROM t WHERE …`. What a score takes beside that is added when the statement is
 //! planned (`searches.rs`).
 
 use std::ops::ControlFlow;
@@ -10,7 +10,8 @@ use std::ops::ControlFlow;
 use basalt_common::text::Kind;
 use datafusion::sql::sqlparser::ast::{
     BinaryOperator, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArguments, Ident, ObjectName, Query,
-    SelectItem, SetExpr, Spanned, Statement, UnaryOperator, Value, VisitMut, VisitorMut, visit_expressions_mut,
+    SelectItem, SetExpr, Spanned, Statement, UnaryOperator, Value, VisitMut, VisitorMut, visit_expressions,
+    visit_expressions_mut,
 };
 use datafusion::sql::sqlparser::tokenizer::Span;
 
@@ -45,19 +46,20 @@ impl VisitorMut for Scores {
     fn post_visit_query(&mut self, query: &mut Query) -> ControlFlow<()> {
         let SetExpr::Select(select) = query.body.as_mut() else { return ControlFlow::Continue(()) };
         let Some(score) = select.selection.as_ref().and_then(score) else { return ControlFlow::Continue(()) };
-        for item in &mut select.projection {
-            if let SelectItem::UnnamedExpr(expression) = item
-                && is_score(expression)
-            {
-                *item = SelectItem::ExprWithAlias { expr: score.clone(), alias: Ident::new("score") };
-            }
-        }
         let replace = |expression: &mut Expr| {
             if is_score(expression) {
                 *expression = score.clone();
             }
             ControlFlow::<()>::Continue(())
         };
+        for item in &mut select.projection {
+            if let SelectItem::UnnamedExpr(expression) = item
+                && contains_score(expression)
+            {
+                let shown = if is_score(expression) { "score".into() } else { expression.to_string() };
+                *item = SelectItem::ExprWithAlias { expr: expression.clone(), alias: Ident::with_quote('"', shown) };
+            }
+        }
         let _ = visit_expressions_mut(&mut select.projection, replace);
         let _ = visit_expressions_mut(&mut select.selection, replace);
         let _ = visit_expressions_mut(&mut select.having, replace);
@@ -69,6 +71,14 @@ fn is_score(expression: &Expr) -> bool {
     let Expr::Function(call) = expression else { return false };
     let is_empty = matches!(&call.args, FunctionArguments::List(list) if list.args.is_empty());
     is_empty && name(call).is_some_and(|name| name.eq_ignore_ascii_case("score"))
+}
+
+fn contains_score(expression: &Expr) -> bool {
+    let found = visit_expressions(expression, |part| match is_score(part) {
+        true => ControlFlow::Break(()),
+        false => ControlFlow::Continue(()),
+    });
+    found.is_break()
 }
 
 fn name(call: &Function) -> Option<&str> {
@@ -124,12 +134,12 @@ mod tests {
     fn a_score_is_that_of_its_own_select() {
         check(
             "SELECT a, score() FROM t WHERE search(b, 'x') AND c > 1 ORDER BY score() DESC",
-            "SELECT a, text_score(b, 'x', 'search') AS score FROM t WHERE search(b, 'x') AND c > 1 \
+            "SELECT a, text_score(b, 'x', 'search') AS \"score\" FROM t WHERE search(b, 'x') AND c > 1 \
              ORDER BY text_score(b, 'x', 'search') DESC",
         );
         check(
             "SELECT score() + 1 FROM t WHERE (SEARCH(b, 'x', 'english') OR prefix(t.c.d, 'y')) AND NOT search(e, 'z')",
-            "SELECT (text_score(b, 'x', 'search', 'english') + text_score(t.c.d, 'y', 'prefix')) + 1 FROM t \
+            "SELECT (text_score(b, 'x', 'search', 'english') + text_score(t.c.d, 'y', 'prefix')) + 1 AS \"score() + 1\" FROM t \
              WHERE (SEARCH(b, 'x', 'english') OR prefix(t.c.d, 'y')) AND NOT search(e, 'z')",
         );
         check(
