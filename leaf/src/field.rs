@@ -361,3 +361,54 @@ impl Ids {
 pub fn all_rows(rows: usize) -> UInt32Array {
     UInt32Array::from_iter_values(0..u32::try_from(rows).expect("a segment has fewer rows than 2^32"))
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use basalt_common::columns::{TypedColumns, TypedColumnsBuilder};
+    use basalt_common::indexing::{IndexSettings, Indexing, TextSettings, WordIndex};
+    use basalt_common::schema::Schema;
+    use basalt_common::text::Analyzer;
+    use basalt_common::value::{FieldPath, Type, Value};
+
+    use super::FileColumns;
+    use crate::indexes::Indexes;
+
+    fn prose() -> TypedColumns {
+        let mut values = TypedColumnsBuilder::default();
+        (0..9).for_each(|row| values.push(&Value::String(format!("some words of row {row}"))));
+        values.finish()
+    }
+
+    #[test]
+    fn fields_get_the_indexes_that_are_said() {
+        let mut schema = Schema::default();
+        let paths = [vec!["a"], vec!["a", "b"], vec!["ab"], vec!["c"]].map(|keys| keys.into_iter().map(String::from));
+        let fields = paths.map(|keys| schema.register(&keys.collect::<Vec<_>>()));
+        let english: Analyzer = "english".parse().expect("there is one");
+        let text = [("c".to_string(), TextSettings { analyzer: english })].into();
+        let settings = IndexSettings { text, unindexed: ["a".to_string()].into() };
+        let indexing = Indexing::new(&settings, |path| path.parse::<FieldPath>()).expect("they are paths");
+        let indexes = Indexes::new(Arc::new(schema), indexing);
+        let expected = [
+            (false, WordIndex::Never),
+            (false, WordIndex::Never),
+            (true, WordIndex::OfProse),
+            (true, WordIndex::Always(english)),
+        ];
+        for (field, (terms, words)) in fields.into_iter().zip(expected) {
+            let of_field = indexes.field(field);
+            assert_eq!((of_field.terms, of_field.words), (terms, words), "{field:?}");
+            let written = FileColumns::encode(&prose(), of_field);
+            let strings = written.find(Type::String).expect("they are strings");
+            let analyzer = strings.text.as_ref().map(|text| text.analyzer());
+            let wanted = match words {
+                WordIndex::Never => None,
+                WordIndex::OfProse => Some(Analyzer::default()),
+                WordIndex::Always(analyzer) => Some(analyzer),
+            };
+            assert_eq!((strings.terms.is_some(), analyzer), (terms, wanted), "{field:?}");
+        }
+    }
+}

@@ -79,6 +79,10 @@ async fn searches_find_what_the_texts_say() -> Result<()> {
     let (status, reply) =
         live.server.json(Method::POST, "/v1/workspaces/public/collections", settings.to_string()).await?;
     ensure!(status == 201 && reply["text"]["body"]["analyzer"] == "english", "{reply}");
+    let patch = json!({ "unindexed": ["m"] }).to_string();
+    let (status, reply) = live.server.json(Method::PATCH, "/v1/workspaces/public/collections/docs", patch).await?;
+    let kept = reply["text"]["body"]["analyzer"] == "english";
+    ensure!(status == 200 && kept && reply["unindexed"] == json!(["m"]), "what is not named changed: {reply}");
     let mut random = SeededRandom::new(5);
     let mut texts: BTreeMap<String, String> = (0..3_000).map(|n| (format!("d{n}"), text(&mut random))).collect();
     let documents = texts.iter().map(|(id, text)| document(id, text));

@@ -74,7 +74,8 @@ impl Search {
             return Some(Self { on, sought: Sought::Words(query) });
         }
         if let Some(like) = expression.downcast_ref::<LikeExpr>() {
-            let index = column(like.expr()).filter(|_| !like.negated())?;
+            // Whoever ignores case folds more than lower case does, as of ſ and ς.
+            let index = column(like.expr()).filter(|_| !like.negated() && !like.case_insensitive())?;
             let on = Tested::of(&filter.columns[index], filter.schema.field(index), schema)?;
             let pieces = pieces(constant(like.pattern())?.try_as_str().flatten()?);
             let is_known = !pieces.is_empty() && on.place != Place::Id;
