@@ -83,7 +83,7 @@ fn map(folder: &Path, run: u64) -> Result<Arc<Mmap>> {
 fn open(mapped: &Arc<Mmap>) -> Result<SegmentVersion> {
     let bytes = Bytes::from_owner(Mapped(Arc::clone(mapped)));
     let object = Container::open("segment", Kind::Segment, &bytes)?;
-    Ok(SegmentVersion::new(segment::decode(&object, &bytes)?))
+    Ok(SegmentVersion::new(segment::decode(&object, &bytes, None)?))
 }
 
 /// Has the system forget a file's pages.
@@ -190,7 +190,7 @@ fn upsert(clock: &SystemClock, runs: u64, rows: u64, upserts: u64, folder: &Path
     println!("{} keys in {runs} runs: opened in {opened:?}, which compares checksums; keys in {taken:?}", runs * rows);
     for (index, (mapped, version)) in mapped.iter().zip(&versions).enumerate() {
         give_back(mapped, &path(folder, index as u64))?;
-        let run = version.segment().key_run().context("it has one")?;
+        let run = version.segment().key_run()?.context("it has one")?;
         let touched: u64 = run.bytes()[..run.hot_bytes()].iter().step_by(512).map(|byte| u64::from(*byte)).sum();
         ensure!(touched > 0, "a run has no rows");
         mapped.advise(Advice::Random)?;

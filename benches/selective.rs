@@ -74,7 +74,7 @@ fn segment_of(id: u64, numbers: &[u64], rows: u64) -> Result<SegmentVersion> {
         &Indexes::default(),
     )?;
     let object = Container::open("segment", Kind::Segment, &sealed.bytes)?;
-    Ok(SegmentVersion::new(segment::decode(&object, &sealed.bytes)?))
+    Ok(SegmentVersion::new(segment::decode(&object, &sealed.bytes, None)?))
 }
 
 fn main() -> Result<()> {

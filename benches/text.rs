@@ -81,7 +81,7 @@ fn segment_of(id: u64, rows: std::ops::Range<u64>, texts: &StringArray) -> Resul
     let segment = Segment::new(SegmentId(id), ids, None, columns.collect::<BTreeMap<_, _>>());
     let sealed = segment::encode(&segment, &Indexes::default())?;
     let object = Container::open("segment", ObjectKind::Segment, &sealed.bytes)?;
-    Ok(SegmentVersion::new(segment::decode(&object, &sealed.bytes)?))
+    Ok(SegmentVersion::new(segment::decode(&object, &sealed.bytes, None)?))
 }
 
 /// The best ten rows for a query that one in 112 rows matches.

@@ -29,7 +29,7 @@ use basalt_leaf::flush::FlushConfig;
 use basalt_leaf::pipeline::Pipeline;
 use basalt_leaf::policy::MergePolicy;
 use basalt_leaf::shards::Shards;
-use basalt_leaf::store::open_directory;
+use basalt_leaf::store::{CacheSettings, Store, StoreLocation};
 use basalt_tailer::pipeline::{Tailer, TailerConfig};
 use clap::Args;
 use tokio::net::TcpListener;
@@ -45,6 +45,14 @@ pub(crate) struct StartArguments {
     /// The folder for everything that lasts; made if it is not there.
     #[arg(long, default_value = "basalt-data", value_name = "DIR")]
     data: PathBuf,
+    /// Where segments and manifests are: a folder, or s3://bucket/prefix, with what AWS_ENDPOINT_URL, AWS_REGION,
+    /// AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY say. By default the folder `store` of DIR.
+    #[arg(long, value_name = "LOCATION")]
+    store: Option<StoreLocation>,
+    /// The most bytes of a store in a bucket that are kept on this machine, in the folder `cache` of DIR; what leads from
+    /// _ids to rows comes on top.
+    #[arg(long, default_value_t = CacheSettings::BYTES_MAX, value_name = "BYTES")]
+    cache_bytes_max: u64,
     /// The address for clients.
     #[arg(long, default_value = "127.0.0.1:8080", value_name = "ADDR")]
     http: SocketAddr,
@@ -68,7 +76,9 @@ pub(crate) struct StartArguments {
 
 /// Runs all roles until the process is told to stop.
 pub(crate) async fn start(arguments: StartArguments) -> Result<()> {
-    let filter = EnvFilter::try_new(&arguments.log).context("--log")?;
+    // Each retry of a store is told where it fails in the end.
+    let quiet = if arguments.log.contains("object_store") { "" } else { ",object_store=warn" };
+    let filter = EnvFilter::try_new(arguments.log.clone() + quiet).context("--log")?;
     let colours = std::io::stderr().is_terminal();
     tracing_subscriber::fmt().with_env_filter(filter).with_ansi(colours).with_writer(std::io::stderr).init();
     let node = Node::open(&arguments).await?;
@@ -84,6 +94,7 @@ pub(crate) async fn start(arguments: StartArguments) -> Result<()> {
     if let Err(error) = node.shards.flush(STOP_PATIENCE).await {
         tracing::warn!(%error, "stopped without a last flush: the next start reads more of the log");
     }
+    node.store.close();
     node.followers.abort();
     drop(node.log);
     Ok(())
@@ -99,6 +110,7 @@ struct Node {
     aggregator: Arc<Aggregator>,
     followers: tokio::task::JoinHandle<()>,
     shards: Arc<Shards>,
+    store: Store,
     log: Arc<dyn ShardLog>,
 }
 
@@ -114,6 +126,9 @@ impl Node {
         let clock: Arc<dyn Clock> = Arc::new(SystemClock::default());
         let parallelism = std::thread::available_parallelism()?.get();
         let counters = Arc::new(Counters::default());
+        let location = arguments.store.clone().unwrap_or_else(|| StoreLocation::Folder(arguments.data.join("store")));
+        let cache = CacheSettings { folder: arguments.data.join("cache"), bytes_max: arguments.cache_bytes_max };
+        let store = location.open(&cache)?;
         let shards = Arc::new(Shards::new(Arc::clone(&catalog), Arc::new(|_| true), Arc::clone(&clock), counters));
         let pipeline = Pipeline {
             catalog: Arc::clone(&catalog),
@@ -121,7 +136,7 @@ impl Node {
             shards: Arc::clone(&shards),
             policy: MergePolicy::default(),
             merges: basalt_leaf::compactor::permits(),
-            store: open_directory(&arguments.data.join("store"))?,
+            store: store.clone(),
             flush: FlushConfig::default(),
             clock: Arc::clone(&clock),
         };
@@ -151,6 +166,6 @@ impl Node {
         let (writes, sources) = (Arc::clone(&tailer) as _, tailer as _);
         let metrics = Metrics::default();
         let aggregator = Arc::new(Aggregator { catalog, writes, sources, leaves, queries, clock, metrics, config });
-        Ok(Self { aggregator, followers, shards, log })
+        Ok(Self { aggregator, followers, shards, store, log })
     }
 }

@@ -79,11 +79,11 @@ impl Rows<'_> {
     }
 
     fn ids(&self) -> Result<StringArray> {
-        self.version.ids(self.rows).map_err(|damage| DataFusionError::External(Box::new(damage)))
+        self.version.ids(self.rows).map_err(DataFusionError::from)
     }
 
     fn stored(&self, field: FieldId) -> Result<TypedColumns> {
-        self.version.column(field, self.rows).map_err(|damage| DataFusionError::External(Box::new(damage)))
+        self.version.column(field, self.rows).map_err(DataFusionError::from)
     }
 
     fn nothing(&self, wanted: &Field) -> ArrayRef {

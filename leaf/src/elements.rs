@@ -96,7 +96,7 @@ impl Elements {
             let of = Type::from_code(reader.byte()?).filter(|of| terms::are_of(*of));
             let of = of.ok_or(BinaryError { offset: 0, reason: "elements are of an unknown type" })?;
             let column = Column::open(next(reader.varint()?)?, &storage_type(of), count)?;
-            let terms = Terms::open(next(reader.varint()?)?, &column)?;
+            let terms = Terms::open(next(reader.varint()?)?, count, column.present())?;
             columns.push((of, column, terms));
         }
         let owners = Column::open(next(reader.varint()?)?, &DataType::Int64, count)?;

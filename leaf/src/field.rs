@@ -1,8 +1,7 @@
 //! What a segment holds of one field, and of its `_id`s: typed columns in memory, or in a file read in place.
 //!
 //! In: rows. Out: values, or [`TypedColumns`] of chosen rows. Owns which of the two forms is read; what bytes of columns mean is
-//! `column`'s affair. Files are checked by their checksums when they are opened, so an error here means that one holds what was
-//! never written as a column.
+//! `column`'s affair. A part of a file is opened, and its checksum compared, when it is first read (`piece.rs`).
 
 use std::borrow::Cow;
 use std::ops::Range;
@@ -11,6 +10,7 @@ use basalt_common::columns::{TypedColumns, check_encoded};
 use basalt_common::indexing::WordIndex;
 use basalt_common::text::Analyzer;
 use basalt_common::value::{Object, Type, Value, codec};
+use bytes::Bytes;
 use datafusion::arrow::array::{Array, ArrayRef, AsArray, StringArray, UInt32Array};
 use datafusion::arrow::compute::take;
 
@@ -18,6 +18,7 @@ use crate::column::{self, Column, ColumnError, Datum};
 use crate::elements::{self, Elements};
 use crate::indexes::FieldIndexes;
 use crate::key_run::KeyRun;
+use crate::piece::{Held, Open, Piece};
 use crate::terms::{self, Terms};
 use crate::text::{self, TextIndex};
 
@@ -55,14 +56,55 @@ impl RowSet<'_> {
 pub struct FileColumn {
     /// The type of its values.
     pub of: Type,
+    /// How many rows have a value.
+    pub present: u64,
     /// The values, of all rows of the segment.
-    pub column: Column,
+    pub column: Piece<Column>,
     /// The rows in the order of their values, if they were written.
-    pub terms: Option<Terms>,
-    /// The words of its texts, if they were written.
-    pub text: Option<TextIndex>,
+    pub terms: Option<Piece<Terms>>,
+    /// The words of its texts, if they were written, and what made words of them.
+    pub text: Option<(Analyzer, Piece<TextIndex>)>,
     /// The elements of its arrays, if they were written.
-    pub elements: Option<Elements>,
+    pub elements: Option<Piece<Elements>>,
+}
+
+impl FileColumn {
+    /// The words of its texts, if they were written by an analyser.
+    ///
+    /// # Errors
+    /// They are damaged, or the store cannot be read.
+    pub fn words(&self, analyzer: Analyzer) -> Result<Option<Held<'_, TextIndex>>, ColumnError> {
+        let text = self.text.as_ref().filter(|(by, _)| *by == analyzer);
+        text.map(|(_, text)| text.get()).transpose()
+    }
+
+    /// Whether the column can be read without waiting for a store, with its indexes if that is said.
+    fn is_here(&self, indexes: bool) -> bool {
+        let (terms, text, elements) = (&self.terms, &self.text, &self.elements);
+        let all = || {
+            terms.iter().all(Piece::is_here)
+                && text.iter().all(|(_, text)| text.is_here())
+                && elements.iter().all(Piece::is_here)
+        };
+        self.column.is_here() && (!indexes || all())
+    }
+
+    fn check(&self) -> Result<(), ColumnError> {
+        self.column.get()?;
+        self.terms.as_ref().map(Piece::get).transpose()?;
+        self.text.as_ref().map(|(_, text)| text.get()).transpose()?;
+        self.elements.as_ref().map(Piece::get).transpose()?;
+        Ok(())
+    }
+
+    fn bring(&self, indexes: bool) {
+        self.column.bring();
+        if indexes {
+            self.terms.iter().for_each(Piece::bring);
+            self.text.iter().for_each(|(_, text)| text.bring());
+            self.elements.iter().for_each(Piece::bring);
+        }
+    }
 }
 
 /// Columns of one field in a file: by type, each of all rows of the segment.
@@ -77,14 +119,11 @@ impl FileColumns {
     /// Columns over `rows` rows.
     ///
     /// # Errors
-    /// They are not ascending by type, or have another number of rows.
+    /// They are not ascending by type.
     pub fn new(rows: usize, columns: Vec<FileColumn>) -> Result<Self, &'static str> {
-        if columns.windows(2).any(|pair| pair[0].of >= pair[1].of) {
-            return Err("types are not ascending");
-        }
-        match columns.iter().all(|file| file.column.rows() == rows as u64) {
+        match columns.is_sorted_by(|before, behind| before.of < behind.of) {
             true => Ok(Self { rows, columns }),
-            false => Err("a column has another number of rows than its segment"),
+            false => Err("types are not ascending"),
         }
     }
 
@@ -94,20 +133,21 @@ impl FileColumns {
             let mut bytes = Vec::new();
             let opened = column::encode(array.as_ref(), &mut bytes).and_then(|()| {
                 let column = Column::open(bytes.into(), array.data_type(), array.len() as u64)?;
+                let (present, rows, bytes) = (column.present(), column.rows(), column.encoded_bytes());
                 let (mut terms, mut text, mut elements) = (Vec::new(), Vec::new(), Vec::new());
                 let terms = match put_terms(*of, array, &column, indexes, &mut terms)? {
-                    true => Some(Terms::open(terms.into(), &column)?),
+                    true => Some(open(terms, |bytes| Terms::open(bytes, rows, present))?),
                     false => None,
                 };
                 let text = match put_text(*of, array, &column, indexes, &mut text)? {
-                    true => Some(TextIndex::open(text.into(), column.rows())?),
-                    false => None,
+                    Some(analyzer) => Some((analyzer, open(text, |bytes| TextIndex::open(bytes, rows))?)),
+                    None => None,
                 };
                 let elements = match put_elements(*of, array, indexes, &mut elements)? {
-                    true => Some(Elements::open(&elements.into(), column.rows())?),
+                    true => Some(open(elements, |bytes| Elements::open(&bytes, rows))?),
                     false => None,
                 };
-                Ok(FileColumn { of: *of, column, terms, text, elements })
+                Ok(FileColumn { of: *of, present, column: Piece::open(column, bytes), terms, text, elements })
             });
             opened.expect("typed columns are arrays of storage types")
         };
@@ -131,7 +171,7 @@ impl FileColumns {
     ) -> Result<TypedColumns, ColumnError> {
         let mut columns = Vec::with_capacity(self.columns.len());
         for FileColumn { of, column, .. } in &self.columns {
-            let array = read(column)?;
+            let array = read(&*column.get()?)?;
             check_encoded(*of, &array).map_err(|_| ColumnError::Damaged("a value does not decode to its type"))?;
             if array.null_count() < array.len() {
                 columns.push((*of, array));
@@ -139,6 +179,12 @@ impl FileColumns {
         }
         Ok(TypedColumns::new(rows, columns))
     }
+}
+
+/// Opens what was just encoded.
+fn open<T: Open>(bytes: Vec<u8>, open: impl FnOnce(Bytes) -> Result<T, ColumnError>) -> Result<Piece<T>, ColumnError> {
+    let length = bytes.len();
+    open(bytes.into()).map(|opened| Piece::open(opened, length))
 }
 
 /// One field's values in a segment.
@@ -155,7 +201,7 @@ impl FieldValues {
     pub fn encoded_bytes(&self) -> usize {
         match self {
             Self::Memory(_) => 0,
-            Self::File(file) => file.columns.iter().map(|file| file.column.encoded_bytes()).sum(),
+            Self::File(file) => file.columns.iter().map(|file| file.column.bytes()).sum(),
         }
     }
 
@@ -176,7 +222,7 @@ impl FieldValues {
             Self::Memory(columns) => Ok(columns.value(row as usize)),
             Self::File(file) => {
                 for FileColumn { of, column, .. } in &file.columns {
-                    if let Some(datum) = column.value(row.into())? {
+                    if let Some(datum) = column.get()?.value(row.into())? {
                         return to_value(*of, datum).map(Some);
                     }
                 }
@@ -201,6 +247,32 @@ impl FieldValues {
         }
     }
 
+    /// Whether they can be read without waiting for a store, with their indexes if that is said.
+    pub fn is_here(&self, indexes: bool) -> bool {
+        match self {
+            Self::Memory(_) => true,
+            Self::File(file) => file.columns.iter().all(|column| column.is_here(indexes)),
+        }
+    }
+
+    /// Opens all of them, so that their checksums are compared.
+    ///
+    /// # Errors
+    /// One is damaged, or cannot be read.
+    pub fn check(&self) -> Result<(), ColumnError> {
+        match self {
+            Self::Memory(_) => Ok(()),
+            Self::File(file) => file.columns.iter().try_for_each(FileColumn::check),
+        }
+    }
+
+    /// Begins to bring them here, if they are elsewhere.
+    pub fn bring(&self, indexes: bool) {
+        if let Self::File(file) = self {
+            file.columns.iter().for_each(|column| column.bring(indexes));
+        }
+    }
+
     /// How many rows have a value of each type.
     pub fn counts(&self) -> Vec<(Type, u64)> {
         match self {
@@ -208,7 +280,7 @@ impl FieldValues {
                 let count = |column: &ArrayRef| (column.len() - column.null_count()) as u64;
                 columns.columns().iter().map(|(of, column)| (*of, count(column))).collect()
             }
-            Self::File(file) => file.columns.iter().map(|file| (file.of, file.column.present())).collect(),
+            Self::File(file) => file.columns.iter().map(|file| (file.of, file.present)).collect(),
         }
     }
 }
@@ -231,7 +303,8 @@ pub fn put_terms(
     Ok(wanted)
 }
 
-/// Appends the index of a column's words, if it is to have one. Strings that repeat are looked at once each, and need none.
+/// Appends the index of a column's words, if it is to have one, and tells by what they were made. Strings that repeat are looked at
+/// once each, and need none.
 ///
 /// # Errors
 /// The texts cannot be indexed.
@@ -241,15 +314,15 @@ pub fn put_text(
     column: &Column,
     indexes: FieldIndexes,
     out: &mut Vec<u8>,
-) -> Result<bool, ColumnError> {
-    let Some(texts) = array.as_string_opt::<i32>().filter(|_| of == Type::String) else { return Ok(false) };
+) -> Result<Option<Analyzer>, ColumnError> {
+    let Some(texts) = array.as_string_opt::<i32>().filter(|_| of == Type::String) else { return Ok(None) };
     let analyzer = match indexes.words {
         WordIndex::Always(analyzer) => analyzer,
         WordIndex::OfProse if column.distinct().is_none() && text::is_prose(texts) => Analyzer::default(),
-        WordIndex::OfProse | WordIndex::Never => return Ok(false),
+        WordIndex::OfProse | WordIndex::Never => return Ok(None),
     };
     text::encode(analyzer, texts, out)?;
-    Ok(true)
+    Ok(Some(analyzer))
 }
 
 /// Appends the elements of a column's arrays, if they are to be found.
@@ -294,8 +367,8 @@ fn to_value(of: Type, datum: Datum<'_>) -> Result<Value, ColumnError> {
 pub enum Ids {
     /// In memory.
     Memory(StringArray),
-    /// In a file.
-    File(Column),
+    /// In a file: a column of so many rows.
+    File(Box<Piece<Column>>, usize),
 }
 
 impl Ids {
@@ -303,15 +376,24 @@ impl Ids {
     pub fn len(&self) -> usize {
         match self {
             Self::Memory(ids) => ids.len(),
-            Self::File(column) => {
-                usize::try_from(column.rows()).expect("a segment has fewer rows than memory has bytes")
-            }
+            Self::File(_, rows) => *rows,
         }
     }
 
     /// Whether there are none.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
+    }
+
+    /// Opens them, so that their checksum is compared.
+    ///
+    /// # Errors
+    /// They are damaged.
+    pub fn check(&self) -> Result<(), ColumnError> {
+        match self {
+            Self::Memory(_) => Ok(()),
+            Self::File(column, _) => column.kept().map(drop),
+        }
     }
 
     /// The run by which their rows are found.
@@ -329,7 +411,7 @@ impl Ids {
     pub fn get(&self, row: u32) -> Result<Cow<'_, str>, ColumnError> {
         match self {
             Self::Memory(ids) => Ok(Cow::Borrowed(ids.value(row as usize))),
-            Self::File(column) => match column.value(row.into())? {
+            Self::File(column, _) => match column.kept()?.value(row.into())? {
                 Some(Datum::String(id)) => Ok(id),
                 _ => Err(ColumnError::Damaged("a row has no _id")),
             },
@@ -347,8 +429,8 @@ impl Ids {
                 let taken = take(ids, rows.0, None).expect("the rows are rows of the segment");
                 return Ok(taken.as_string::<i32>().clone());
             }
-            (Self::File(column), Some(range)) => column.read(range.start as u64..range.end as u64)?,
-            (Self::File(column), None) => column.take(rows.0.values())?,
+            (Self::File(column, _), Some(range)) => column.kept()?.read(range.start as u64..range.end as u64)?,
+            (Self::File(column, _), None) => column.kept()?.take(rows.0.values())?,
         };
         match taken.null_count() {
             0 => Ok(taken.as_string::<i32>().clone()),
@@ -402,7 +484,7 @@ mod tests {
             assert_eq!((of_field.terms, of_field.words), (terms, words), "{field:?}");
             let written = FileColumns::encode(&prose(), of_field);
             let strings = written.find(Type::String).expect("they are strings");
-            let analyzer = strings.text.as_ref().map(|text| text.analyzer());
+            let analyzer = strings.text.as_ref().map(|(analyzer, _)| *analyzer);
             let wanted = match words {
                 WordIndex::Never => None,
                 WordIndex::OfProse => Some(Analyzer::default()),

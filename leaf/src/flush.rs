@@ -32,6 +32,8 @@ use crate::store::{StoreError, Writer};
 pub struct FlushConfig {
     /// When.
     pub policy: FlushPolicy,
+    /// With more bytes of its log than this applied and not flushed, a shard is not applied any further: they are in memory.
+    pub unflushed_bytes_max: u64,
     /// Records that a shard's log keeps below the newest manifest: none, since recovery needs none.
     pub log_records_kept: u64,
     /// How long after a failure a flush is tried again; each time twice as long as before.
@@ -44,6 +46,7 @@ impl Default for FlushConfig {
     fn default() -> Self {
         Self {
             policy: FlushPolicy::default(),
+            unflushed_bytes_max: 1 << 30,
             log_records_kept: 0,
             retry_delay_min: Duration::from_secs(1),
             retry_delay_max: Duration::from_secs(60),
@@ -91,7 +94,7 @@ impl Flusher {
     /// Flushes when it is time, until the collection is dropped or another writes the shard.
     pub async fn run(mut self) {
         let mut progress = self.served.progress();
-        let (mut since, mut flushed_bytes) = (None, 0);
+        let mut since = None;
         let mut delay = self.config.retry_delay_min;
         loop {
             let seen = progress.borrow_and_update().clone();
@@ -102,7 +105,7 @@ impl Flusher {
                 true => {
                     let now = self.clock.monotonic();
                     let age = now - *since.get_or_insert(now);
-                    Some(self.wait(&seen, Unflushed { bytes: seen.applied_bytes - flushed_bytes, age }))
+                    Some(self.wait(&seen, Unflushed { bytes: seen.unflushed_bytes(), age }))
                 }
                 false => None,
             };
@@ -115,7 +118,7 @@ impl Flusher {
             }
             match self.flush().await {
                 Ok(()) => {
-                    (since, flushed_bytes) = (None, seen.applied_bytes);
+                    since = None;
                     delay = self.config.retry_delay_min;
                 }
                 // The process is stopping; what was written counts all the same.
@@ -150,6 +153,8 @@ impl Flusher {
     /// The store or the log fails; it may be tried again, but for [`StoreError::Raced`].
     pub async fn flush(&mut self) -> Result<(), FlushError> {
         let served = Arc::clone(&self.served);
+        // What is applied from here on may be flushed too, and is counted again.
+        let applied_bytes = served.progress().borrow().applied_bytes;
         let checkpoint = tokio::task::spawn_blocking(move || served.checkpoint()).await;
         let checkpoint = checkpoint.map_err(|error| FlushError::Stopped(error.to_string()))?;
         let started = self.clock.monotonic();
@@ -159,7 +164,7 @@ impl Flusher {
         self.read_from_files(&before).await?;
         let Some(manifest) = self.writer.newest() else { return Ok(()) };
         let (shard, position, number) = (manifest.shard, manifest.position, manifest.number);
-        self.served.note_flushed(position);
+        self.served.note_flushed(position, applied_bytes);
         let took = self.clock.monotonic() - started;
         debug!(%shard, %position, manifest = number, segments = written.segments, bytes = written.bytes, ?took, "flushed");
         let below = LogPosition((position.0 + 1).saturating_sub(self.config.log_records_kept));

@@ -14,7 +14,7 @@ use hashbrown::hash_table::Entry;
 use roaring::RoaringBitmap;
 
 use crate::field::Ids;
-use crate::key_run::{self, KeyRun};
+use crate::key_run;
 use crate::segment::{Address, Segment, SegmentDamage, SegmentId, SegmentVersion};
 
 /// The table is made smaller when it is filled to less than one in so many.
@@ -39,7 +39,7 @@ impl Small {
     fn ids(&self, segment: SegmentId) -> &StringArray {
         match self.0[&segment].ids() {
             Ids::Memory(ids) => ids,
-            Ids::File(_) => unreachable!("a segment in a file has a key run"),
+            Ids::File(..) => unreachable!("a segment in a file has a key run"),
         }
     }
 
@@ -51,7 +51,6 @@ impl Small {
 /// A segment with its key run.
 #[derive(Debug)]
 struct Indexed {
-    run: KeyRun,
     dead: RoaringBitmap,
     segment: Arc<Segment>,
 }
@@ -59,7 +58,8 @@ struct Indexed {
 impl Indexed {
     /// The row of a living document.
     fn find(&self, id: &str, hash: u64) -> Result<Option<u32>, SegmentDamage> {
-        let found = self.run.find(hash, |row| Ok(!self.dead.contains(row) && self.segment.ids().get(row)? == id));
+        let is_it = |row| Ok(!self.dead.contains(row) && self.segment.ids().get(row)? == id);
+        let found = self.segment.key_run().and_then(|run| run.map_or(Ok(None), |run| run.find(hash, is_it)));
         found.map_err(|cause| SegmentDamage { segment: self.segment.id(), field: None, cause })
     }
 
@@ -83,20 +83,20 @@ impl Keys {
     /// Lets the living documents of a segment be there, which no other segment has, but for such that are dropped.
     pub fn take_in(&mut self, version: &SegmentVersion) {
         let (segment, id) = (Arc::clone(version.segment()), version.segment().id());
-        let Some(run) = segment.key_run() else {
+        if !segment.has_key_run() {
             self.add_segment(segment);
             for row in version.live().values() {
                 self.insert(Address { segment: id, row: *row });
             }
             return;
-        };
+        }
         let place = self.indexed.partition_point(|indexed| indexed.segment.id() < id);
-        self.indexed.insert(place, Indexed { run: run.clone(), dead: version.dead(), segment });
+        self.indexed.insert(place, Indexed { dead: version.dead(), segment });
     }
 
     /// Lets a segment be in the place of those whose living documents it has.
     pub fn replace(&mut self, before: &[SegmentId], version: &SegmentVersion) {
-        if version.segment().key_run().is_some() {
+        if version.segment().has_key_run() {
             self.forget(before);
         }
         if version.segment().rows() > 0 {

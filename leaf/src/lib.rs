@@ -23,6 +23,10 @@ pub mod indexes;
 
 pub mod key_run;
 
+pub mod cache;
+
+pub mod piece;
+
 pub mod field;
 
 pub mod overlay;

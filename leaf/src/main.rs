@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, bail, ensure};
 use basalt_common::catalog::Catalog;
 use basalt_common::clock::{Clock, SystemClock};
 use basalt_common::log::ShardLog;
@@ -22,12 +22,13 @@ use basalt_leaf::pipeline::Pipeline;
 use basalt_leaf::policy::{FlushPolicy, MergePolicy};
 use basalt_leaf::serve::LeafQueries;
 use basalt_leaf::shards::Shards;
-use basalt_leaf::store::open_directory;
+use basalt_leaf::store::{CacheSettings, Store, StoreLocation};
 use clap::Parser;
 use datafusion::execution::memory_pool::GreedyMemoryPool;
 use datafusion::execution::runtime_env::RuntimeEnvBuilder;
 use serde::Deserialize;
 use tokio::net::TcpListener;
+use tracing_subscriber::EnvFilter;
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
@@ -62,8 +63,13 @@ struct LeafConfig {
     leaves: Vec<NodeAddress>,
     /// The aggregator that keeps the catalog: its internal address.
     catalog: NodeAddress,
-    /// The folder for segments and manifests.
-    store: PathBuf,
+    /// Where segments and manifests are: a folder, or `s3://bucket/prefix`.
+    store: StoreLocation,
+    /// The folder for what is kept here of a store elsewhere; needed then.
+    cache: Option<PathBuf>,
+    /// The most bytes of it that can be brought again; what leads from `_id`s to rows comes on top.
+    #[serde(default = "cache_bytes_max")]
+    cache_bytes_max: u64,
     /// How many bytes of the log a shard applies before they are flushed: what a restart reads again at most.
     #[serde(default = "flush_bytes")]
     flush_bytes: u64,
@@ -81,6 +87,10 @@ fn flush_bytes() -> u64 {
     FlushPolicy::default().flush_bytes
 }
 
+fn cache_bytes_max() -> u64 {
+    CacheSettings::BYTES_MAX
+}
+
 fn query_memory_bytes_max() -> usize {
     2 << 30
 }
@@ -92,13 +102,25 @@ fn flush_interval_ms() -> u64 {
 fn main() -> Result<()> {
     let config: LeafConfig = read_config(&Arguments::parse().config)?;
     let log = tracing_subscriber::fmt().with_writer(std::io::stderr).with_ansi(std::io::stderr().is_terminal());
-    log.with_max_level(config.log.0).init();
+    // Each of its retries is told where it fails in the end.
+    log.with_env_filter(EnvFilter::new(format!("{},object_store=warn", config.log.0))).init();
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().thread_stack_size(STACK_BYTES).build()?;
     runtime.block_on(run(config))
 }
 
+fn open_store(config: &LeafConfig) -> Result<Store> {
+    let folder = match (&config.store, &config.cache) {
+        (StoreLocation::Folder(_), None) => PathBuf::new(),
+        (StoreLocation::Folder(_), Some(_)) => bail!("a store in a folder has no cache: take the setting `cache` away"),
+        (StoreLocation::Bucket(_), Some(folder)) => folder.clone(),
+        (StoreLocation::Bucket(_), None) => bail!("a store in a bucket needs a folder for what is kept here: `cache`"),
+    };
+    Ok(config.store.open(&CacheSettings { folder, bytes_max: config.cache_bytes_max })?)
+}
+
 async fn run(config: LeafConfig) -> Result<()> {
     ensure!(config.leaves.contains(&config.address), "the address {} is not among the leaves", config.address.0);
+    let store = open_store(&config)?;
     let listener = TcpListener::bind(config.listen).await.with_context(|| format!("listen on {}", config.listen))?;
     let channels = Channels::default();
     let catalog: Arc<dyn Catalog> = RemoteCatalog::follow(config.catalog.0, channels.clone()).await;
@@ -115,7 +137,7 @@ async fn run(config: LeafConfig) -> Result<()> {
     let pipeline = Pipeline {
         catalog,
         log,
-        store: open_directory(&config.store)?,
+        store: store.clone(),
         shards: Arc::clone(&shards),
         policy: MergePolicy::default(),
         merges: basalt_leaf::compactor::permits(),
@@ -135,6 +157,7 @@ async fn run(config: LeafConfig) -> Result<()> {
     if let Err(error) = shards.flush(STOP_PATIENCE).await {
         tracing::warn!(%error, "stopped without a last flush: the next start reads more of the log");
     }
+    store.close();
     keepers.abort();
     Ok(())
 }

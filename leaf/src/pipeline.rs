@@ -21,7 +21,6 @@ use basalt_common::id::ShardId;
 use basalt_common::log::{LogError, LogReader, LogRecord, ShardLog};
 use basalt_common::position::LogPosition;
 use basalt_common::schema::Schema;
-use object_store::ObjectStore;
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 use tracing::{error, info, warn};
@@ -33,7 +32,7 @@ use crate::policy::MergePolicy;
 use crate::replica::Replica;
 use crate::served::Served;
 use crate::shards::Shards;
-use crate::store::{self, ShardStore, StoreError, Writer};
+use crate::store::{ShardStore, Store, StoreError, Writer};
 
 /// The most batches that are applied in one go, off the async threads: enough to pay for the way there.
 const BATCHES_MAX: usize = 256;
@@ -46,7 +45,7 @@ pub struct Pipeline {
     /// Where batches come from.
     pub log: Arc<dyn ShardLog>,
     /// Where shards are kept.
-    pub store: Arc<dyn ObjectStore>,
+    pub store: Store,
     /// Where shards are put.
     pub shards: Arc<Shards>,
     /// When segments are merged.
@@ -117,9 +116,9 @@ impl Pipeline {
     /// Deletes what is left of collections whose drop was not carried out before the process ended.
     async fn delete_dropped(&self, state: &CatalogState) {
         let deleted = async {
-            for collection in store::collections(self.store.as_ref()).await? {
+            for collection in self.store.collections().await? {
                 if state.was_dropped(collection) {
-                    store::delete_collection(self.store.as_ref(), collection).await?;
+                    self.store.delete_collection(collection).await?;
                     info!(collection = collection.0, "what was left of a dropped collection is deleted");
                 }
             }
@@ -147,7 +146,7 @@ impl Pipeline {
             Err(reason) => stop(&served, reason),
         }
         served.dropped().await;
-        let deleted = ShardStore::new(Arc::clone(&self.store), shard).delete_all().await;
+        let deleted = ShardStore::new(self.store.clone(), shard).delete_all().await;
         let truncated = async { self.log.truncate(shard, self.log.end(shard).await?).await };
         match (deleted, truncated.await) {
             (Ok(()), Ok(())) => info!(%shard, "dropped"),
@@ -158,7 +157,7 @@ impl Pipeline {
 
     /// Begins a shard with what its newest manifest names.
     async fn recover(&self, served: &Served) -> Result<Writer, String> {
-        let store = ShardStore::new(Arc::clone(&self.store), served.id());
+        let store = ShardStore::new(self.store.clone(), served.id());
         let mut delay = self.flush.retry_delay_min;
         loop {
             match self.load(&store).await {
@@ -252,6 +251,7 @@ impl Pipeline {
             let batches = decode(records).await?;
             let needed = batches.iter().map(|(_, _, batch)| batch.header.schema_version).max().unwrap_or_default();
             let Some(schema) = self.schema(shard, needed).await else { return Ok(()) };
+            served.room(self.flush.unflushed_bytes_max).await;
             let served = Arc::clone(served);
             let apply = move || {
                 let mut batches = batches.iter();
@@ -302,7 +302,7 @@ enum Obstacle {
 impl From<StoreError> for Obstacle {
     fn from(error: StoreError) -> Self {
         match error {
-            StoreError::Store { .. } => Self::Passing(error.to_string()),
+            StoreError::Store { .. } | StoreError::Unavailable(_) => Self::Passing(error.to_string()),
             _ => Self::Lasting(error.to_string()),
         }
     }

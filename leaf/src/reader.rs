@@ -3,19 +3,22 @@
 //! In: a scan, the snapshot pinned for its query. Out: batches of the scan's columns, or of their partial aggregates. Chooses, segment by segment, how rows are
 //! found: by their `_id`s, where the filter names these; from one end of a column's terms, where only the first rows are wanted;
 //! else by what the filter lets through, by terms or by tests of encoded columns. It reads no column of a row that does not pass.
+//! Segments that are not here, since the store is elsewhere, are waited for on threads that may wait; those that come next are brought
+//! meanwhile.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError};
 
 use basalt_common::calls::SegmentReport;
-use basalt_common::scan::{Aggregation, ShardScan};
+use basalt_common::id::FieldId;
+use basalt_common::scan::{Aggregation, ScanColumn, ScanStep, ShardScan};
 use basalt_common::schema::Schema;
 use datafusion::arrow::array::{RecordBatch, RecordBatchOptions, UInt32Array};
 use datafusion::common::{DataFusionError, Result, exec_datafusion_err};
 use datafusion::execution::memory_pool::MemoryReservation;
 use futures::stream::BoxStream;
-use futures::{StreamExt, TryFutureExt, TryStreamExt};
+use futures::{StreamExt, TryStreamExt};
 
 use crate::aggregate::PartialAggregate;
 use crate::arrow::Rows;
@@ -34,6 +37,9 @@ const BATCHES_IN_A_ROW: usize = 64;
 
 /// Groups and states of more bytes than this are given away, to be merged by the plan.
 const GROUPS_BYTES_MAX: usize = 64 << 20;
+
+/// So many segments are brought here ahead, where they are elsewhere.
+const SEGMENTS_AHEAD: usize = 4;
 
 /// Rows by segment, ascending.
 type Located = BTreeMap<SegmentId, Vec<u32>>;
@@ -61,16 +67,8 @@ struct Chosen {
 impl Reader {
     /// The batches, none of them empty.
     pub fn read(self, snapshot: Arc<Snapshot>) -> BoxStream<'static, Result<RecordBatch>> {
-        let (scan, schema) = (self.scan.clone(), Arc::clone(&self.schema));
-        let batch = move |Chosen { version, rows }: Chosen| {
-            let rows = Rows { version: &version, schema: &schema, rows: &rows };
-            let fields = scan.schema.fields().iter();
-            let columns = fields.zip(scan.columns.iter()).map(|(field, column)| rows.column(column, field));
-            let columns = columns.collect::<Result<Vec<_>>>()?;
-            let options = RecordBatchOptions::new().with_row_count(Some(rows.rows.len()));
-            Ok(RecordBatch::try_new_with_options(Arc::clone(&scan.schema), columns, &options)?)
-        };
-        self.choose(snapshot).map(move |chosen| batch(chosen?)).boxed()
+        let begun = async move { Ok::<_, DataFusionError>(stream(Batches { walk: self.walk(snapshot).await? })) };
+        futures::stream::once(begun).try_flatten().boxed()
     }
 
     /// Groups of the rows with the states of functions, in one batch or, where they take much memory, in several.
@@ -80,65 +78,134 @@ impl Reader {
         snapshot: Arc<Snapshot>,
         memory: MemoryReservation,
     ) -> BoxStream<'static, Result<RecordBatch>> {
-        let schema = Arc::clone(&self.schema);
-        let groups = PartialAggregate::new(plan, self.scan.clone(), &schema);
-        let chosen = self.choose(snapshot);
-        let begun = async move { Ok::<_, DataFusionError>(Grouping { groups: groups?, schema, chosen, memory }) };
-        let batches = begun.map_ok(|grouping| {
-            futures::stream::try_unfold(grouping, |mut grouping| async {
-                Ok(grouping.next().await?.map(|batch| (batch, grouping)))
-            })
-        });
-        batches.try_flatten_stream().boxed()
+        let begun = async move {
+            let groups = PartialAggregate::new(plan, self.scan.clone(), &self.schema)?;
+            Ok::<_, DataFusionError>(stream(Grouping { groups, walk: self.walk(snapshot).await?, memory }))
+        };
+        futures::stream::once(begun).try_flatten().boxed()
     }
 
-    fn choose(self, snapshot: Arc<Snapshot>) -> BoxStream<'static, Result<Chosen>> {
-        let selector = self.scan.filter.as_ref().map(|filter| Selector::new(filter, &self.schema)).transpose();
-        let selector = match selector {
-            Ok(selector) => selector,
-            Err(error) => return futures::stream::once(async { Err(error) }).boxed(),
-        };
+    async fn walk(self, snapshot: Arc<Snapshot>) -> Result<Walk> {
+        let selector = self.scan.filter.as_ref().map(|filter| Selector::new(filter, &self.schema)).transpose()?;
         let Some(ids) = selector.as_ref().and_then(Selector::ids) else {
-            return futures::stream::iter(Walk::new(self, snapshot, selector, None)).boxed();
+            return Ok(Walk::new(self, snapshot, selector, None));
         };
-        let located = async move {
-            let (served, at) = (Arc::clone(&self.served), Arc::clone(&snapshot));
-            // It waits for a batch that is being applied.
-            let located = tokio::task::spawn_blocking(move || served.locate(&ids, &at)).await;
-            let located = located.map_err(|error| exec_datafusion_err!("documents could not be found: {error}"))?;
-            let located = located.map_err(|damage| DataFusionError::External(Box::new(damage)))?;
-            Ok::<_, DataFusionError>(futures::stream::iter(Walk::new(self, snapshot, selector, located)))
+        let (served, at) = (Arc::clone(&self.served), Arc::clone(&snapshot));
+        // It waits for a batch that is being applied.
+        let located = tokio::task::spawn_blocking(move || served.locate(&ids, &at)).await;
+        let located = located.map_err(|error| exec_datafusion_err!("documents could not be found: {error}"))??;
+        Ok(Walk::new(self, snapshot, selector, located))
+    }
+}
+
+/// What comes of a step.
+enum Step {
+    Batch(RecordBatch),
+    /// Nothing yet: others may have their turn.
+    Nothing,
+    End,
+}
+
+/// Work that is done step by step.
+trait Steps: Send + 'static {
+    /// Whether the next step waits for nothing.
+    fn is_ready(&mut self) -> bool;
+
+    fn step(&mut self) -> Result<Step>;
+}
+
+/// The batches that come of all steps. Such as may have to wait are done by a thread that may.
+fn stream<S: Steps>(steps: S) -> BoxStream<'static, Result<RecordBatch>> {
+    let next = async |mut steps: S| loop {
+        let step;
+        (steps, step) = match steps.is_ready() {
+            true => {
+                let step = steps.step();
+                (steps, step)
+            }
+            false => {
+                let stepped = tokio::task::spawn_blocking(move || {
+                    let step = steps.step();
+                    (steps, step)
+                });
+                stepped.await.map_err(|error| exec_datafusion_err!("a scan could not go on: {error}"))?
+            }
         };
-        futures::stream::once(located).try_flatten().boxed()
+        match step? {
+            Step::Batch(batch) => return Ok(Some((batch, steps))),
+            Step::Nothing => tokio::task::yield_now().await,
+            Step::End => return Ok(None),
+        }
+    };
+    futures::stream::try_unfold(steps, next).boxed()
+}
+
+/// The rows as batches of the scan's columns.
+struct Batches {
+    walk: Walk,
+}
+
+impl Steps for Batches {
+    fn is_ready(&mut self) -> bool {
+        self.walk.is_ready()
+    }
+
+    fn step(&mut self) -> Result<Step> {
+        while let Some(Chosen { version, rows }) = self.walk.step()? {
+            if !rows.is_empty() {
+                let Reader { scan, schema, .. } = &self.walk.reader;
+                let rows = Rows { version: &version, schema, rows: &rows };
+                let fields = scan.schema.fields().iter();
+                let columns = fields.zip(scan.columns.iter()).map(|(field, column)| rows.column(column, field));
+                let columns = columns.collect::<Result<Vec<_>>>()?;
+                let options = RecordBatchOptions::new().with_row_count(Some(rows.rows.len()));
+                let batch = RecordBatch::try_new_with_options(Arc::clone(&scan.schema), columns, &options)?;
+                return Ok(Step::Batch(batch));
+            }
+            if !self.walk.is_ready() {
+                return Ok(Step::Nothing);
+            }
+        }
+        Ok(Step::End)
     }
 }
 
 /// A partial aggregate that is being made.
 struct Grouping {
     groups: PartialAggregate,
-    schema: Arc<Schema>,
-    chosen: BoxStream<'static, Result<Chosen>>,
+    walk: Walk,
     memory: MemoryReservation,
 }
 
 impl Grouping {
-    /// The next groups: all that are left, or as many as memory holds.
-    async fn next(&mut self) -> Result<Option<RecordBatch>> {
-        let mut added = 0_usize;
-        while let Some(Chosen { version, rows }) = self.chosen.try_next().await? {
-            self.groups.add(&version, &self.schema, &rows)?;
-            added += 1;
-            if added.is_multiple_of(BATCHES_IN_A_ROW) {
-                let size = self.groups.size();
-                if size > GROUPS_BYTES_MAX || self.memory.try_resize(size).is_err() {
-                    break;
-                }
-                tokio::task::yield_now().await;
+    /// The groups that there are, which are forgotten.
+    fn emit(&mut self) -> Result<Step> {
+        let groups = self.groups.emit()?;
+        self.memory.free();
+        Ok(groups.map_or(Step::End, Step::Batch))
+    }
+}
+
+impl Steps for Grouping {
+    fn is_ready(&mut self) -> bool {
+        self.walk.is_ready()
+    }
+
+    fn step(&mut self) -> Result<Step> {
+        for _ in 0..BATCHES_IN_A_ROW {
+            let Some(Chosen { version, rows }) = self.walk.step()? else { return self.emit() };
+            if !rows.is_empty() {
+                self.groups.add(&version, &self.walk.reader.schema, &rows)?;
+            }
+            if !self.walk.is_ready() {
+                break;
             }
         }
-        let groups = self.groups.emit();
-        self.memory.free();
-        groups
+        let size = self.groups.size();
+        match size > GROUPS_BYTES_MAX || self.memory.try_resize(size).is_err() {
+            true => self.emit(),
+            false => Ok(Step::Nothing),
+        }
     }
 }
 
@@ -165,17 +232,65 @@ struct Walk {
     top: Option<Top>,
     /// Where the rows are, if that is known.
     located: Option<Located>,
-    /// How many rows are wanted yet; none behind an error.
+    /// How many rows are wanted yet.
     left: usize,
     segment: usize,
     candidates: Option<Candidates>,
+    /// The fields that are read, and whether their indexes are.
+    fields: BTreeMap<FieldId, bool>,
+    /// Whether all that is read of a segment was here when that was asked.
+    ready: Option<(usize, bool)>,
+}
+
+/// The fields that columns are made of.
+fn add_fields(columns: &[ScanColumn], schema: &Schema, indexes: bool, fields: &mut BTreeMap<FieldId, bool>) {
+    for column in columns {
+        let (field, below, indexes) = match column {
+            ScanColumn::Id => continue,
+            ScanColumn::Field { field, below } => (*field, below.as_slice(), indexes),
+            ScanColumn::Score(score) => {
+                add_fields(std::slice::from_ref(&score.texts), schema, true, fields);
+                continue;
+            }
+        };
+        let keys = below.iter().filter_map(|step| match step {
+            ScanStep::Key(key) => Some(key),
+            ScanStep::Kind(_) => None,
+        });
+        let found = keys.clone().try_fold(field, |field, key| schema.child(field, key));
+        schema.visit_subtree(found.unwrap_or(field), &mut |field| *fields.entry(field).or_default() |= indexes);
+    }
 }
 
 impl Walk {
     fn new(reader: Reader, snapshot: Arc<Snapshot>, selector: Option<Selector>, located: Option<Located>) -> Self {
         let left = reader.scan.limit.unwrap_or(usize::MAX);
         let top = Top::new(&reader.scan, &reader.schema);
-        Self { reader, snapshot, selector, top, located, left, segment: 0, candidates: None }
+        let mut fields = BTreeMap::new();
+        add_fields(&reader.scan.columns, &reader.schema, top.is_some(), &mut fields);
+        if let Some(filter) = &reader.scan.filter {
+            add_fields(&filter.columns, &reader.schema, true, &mut fields);
+        }
+        Self { reader, snapshot, selector, top, located, left, segment: 0, candidates: None, fields, ready: None }
+    }
+
+    /// Whether the next step waits for nothing. Else what it needs is brought here, and what those behind it need.
+    fn is_ready(&mut self) -> bool {
+        if let Some((segment, ready)) = self.ready
+            && segment == self.segment
+        {
+            return ready;
+        }
+        let mut ahead = self.snapshot.segments()[self.segment.min(self.snapshot.segments().len())..].iter();
+        let is_read = |version: &&Arc<SegmentVersion>| {
+            self.located.as_ref().is_none_or(|located| located.contains_key(&version.segment().id()))
+        };
+        let ready = ahead.clone().next().filter(is_read).is_none_or(|version| version.is_here(&self.fields));
+        if !ready {
+            ahead.by_ref().filter(is_read).take(SEGMENTS_AHEAD).for_each(|version| version.bring(&self.fields));
+        }
+        self.ready = Some((self.segment, ready));
+        ready
     }
 
     fn candidates(&mut self, version: &SegmentVersion) -> Result<Candidates> {
@@ -246,22 +361,5 @@ impl Walk {
             self.candidates = Some(candidates);
         }
         Ok(Some(Chosen { version: Arc::clone(version), rows }))
-    }
-}
-
-impl Iterator for Walk {
-    type Item = Result<Chosen>;
-
-    fn next(&mut self) -> Option<Self::Item> {
-        loop {
-            match self.step() {
-                Ok(Some(chosen)) if chosen.rows.is_empty() => {}
-                Ok(chosen) => return chosen.map(Ok),
-                Err(error) => {
-                    self.left = 0;
-                    return Some(Err(error));
-                }
-            }
-        }
     }
 }

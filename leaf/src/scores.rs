@@ -13,6 +13,7 @@ use datafusion::common::{DataFusionError, Result};
 
 use crate::column::ColumnError;
 use crate::field::{FieldValues, FileColumn};
+use crate::piece::Held;
 use crate::segment::{SegmentDamage, SegmentVersion};
 use crate::text::TextIndex;
 
@@ -20,10 +21,15 @@ use crate::text::TextIndex;
 const SAMPLE: usize = 4_096;
 
 /// The strings of a field in a file, and the index of their words, if it was made by an analyser.
-fn index(version: &SegmentVersion, field: FieldId, analyzer: Analyzer) -> Option<(&FileColumn, &TextIndex)> {
-    let FieldValues::File(file) = version.layers(field).0? else { return None };
-    let strings = file.find(Type::String)?;
-    Some((strings, strings.text.as_ref().filter(|index| index.analyzer() == analyzer)?))
+fn index(
+    version: &SegmentVersion,
+    field: FieldId,
+    analyzer: Analyzer,
+) -> Result<Option<(&FileColumn, Held<'_, TextIndex>)>> {
+    let Some(FieldValues::File(file)) = version.layers(field).0 else { return Ok(None) };
+    let Some(strings) = file.find(Type::String) else { return Ok(None) };
+    let words = strings.words(analyzer).map_err(|cause| damage(version, field, cause))?;
+    Ok(words.map(|words| (strings, words)))
 }
 
 /// The scores of rows by the strings of a field, which `texts` reads.
@@ -39,7 +45,7 @@ pub fn scores(
 ) -> Result<Float64Array> {
     let query = score.call.query()?;
     let of_texts = |rows: &UInt32Array| of_texts(&texts(rows)?, &query, &score.statistics);
-    let Some((_, index)) = index(version, field, query.analyzer) else { return of_texts(rows) };
+    let Some((_, index)) = index(version, field, query.analyzer)? else { return of_texts(rows) };
     let scorer = Scorer::new(&query, &score.statistics);
     let found = index.scores(&query, &scorer, rows.values()).map_err(|cause| damage(version, field, cause))?;
     let mut scores: Vec<f64> = found.into_iter().map(f64::from).collect();
@@ -53,7 +59,7 @@ pub fn scores(
 }
 
 fn damage(version: &SegmentVersion, field: FieldId, cause: ColumnError) -> DataFusionError {
-    DataFusionError::External(Box::new(SegmentDamage { segment: version.segment().id(), field: Some(field), cause }))
+    SegmentDamage { segment: version.segment().id(), field: Some(field), cause }.into()
 }
 
 /// What is known of the strings of one field of a segment, about.
@@ -61,14 +67,14 @@ fn damage(version: &SegmentVersion, field: FieldId, cause: ColumnError) -> DataF
 /// # Errors
 /// The segment is damaged.
 pub fn statistics(version: &SegmentVersion, field: FieldId, query: &TextQuery) -> Result<Statistics> {
-    if let Some((strings, index)) = index(version, field, query.analyzer) {
-        let known = index.statistics(query, strings.column.present());
+    if let Some((strings, index)) = index(version, field, query.analyzer)? {
+        let known = index.statistics(query, strings.present);
         return known.map_err(|cause| damage(version, field, cause));
     }
     let live = version.live();
     let step = live.len().div_ceil(SAMPLE).max(1);
     let sample: UInt32Array = live.values().iter().step_by(step).copied().collect::<Vec<_>>().into();
-    let stored = version.column(field, &sample).map_err(|damage| DataFusionError::External(Box::new(damage)))?;
+    let stored = version.column(field, &sample)?;
     let Some((_, texts)) = stored.columns().iter().find(|(of, _)| *of == Type::String) else {
         return Ok(Statistics::default());
     };

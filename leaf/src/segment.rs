@@ -9,11 +9,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use basalt_common::columns::TypedColumns;
+use basalt_common::failure::{Failure, FailureKind};
 use basalt_common::id::FieldId;
 use basalt_common::schema::Schema;
 use basalt_common::value::flatten::unflatten;
 use basalt_common::value::{FieldPath, Value};
 use datafusion::arrow::array::{Array, Int64Array, StringArray, UInt32Array};
+use datafusion::common::DataFusionError;
 use roaring::RoaringBitmap;
 use thiserror::Error;
 
@@ -21,6 +23,7 @@ use crate::column::ColumnError;
 use crate::field::{FieldValues, Ids, RowSet, all_rows};
 use crate::key_run::KeyRun;
 use crate::overlay::{Overlay, Run, WrittenBytes};
+use crate::piece::Piece;
 
 /// A segment's number in its shard; never used again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -35,9 +38,9 @@ pub struct Address {
     pub row: u32,
 }
 
-/// A segment holds what was never written as one.
+/// A segment holds what was never written as one, or cannot be read.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
-#[error("segment {} is damaged{}: {cause}; restore its object from a copy", .segment.0, .field.map(|field| format!(" in field {}", field.0)).unwrap_or_default())]
+#[error("segment {} {}{}: {cause}{}", .segment.0, .cause.verb(), .field.map(|field| format!(" in field {}", field.0)).unwrap_or_default(), .cause.advice())]
 pub struct SegmentDamage {
     /// The segment.
     pub segment: SegmentId,
@@ -47,13 +50,25 @@ pub struct SegmentDamage {
     pub cause: ColumnError,
 }
 
+impl From<SegmentDamage> for DataFusionError {
+    fn from(damage: SegmentDamage) -> Self {
+        match &damage.cause {
+            ColumnError::Unavailable(_) => {
+                let failure = Failure::new(FailureKind::Unavailable, damage.to_string());
+                Self::External(Box::new(failure.with_hint("try again when the object store can be read")))
+            }
+            _ => Self::External(Box::new(damage)),
+        }
+    }
+}
+
 /// Documents in columns. Never changes.
 #[derive(Debug)]
 pub struct Segment {
     id: SegmentId,
     ids: Ids,
-    /// INVARIANT: of as many rows as there are ids; checked in [`Segment::with_key_run`].
-    key_run: Option<KeyRun>,
+    /// Of as many rows as there are ids.
+    key_run: Option<Piece<KeyRun>>,
     /// The versions of the upserts that brought the rows, in a collection with versions; null where a patch made the row.
     /// INVARIANT: as many as there are ids; checked in [`Segment::new`].
     versions: Option<Int64Array>,
@@ -106,14 +121,10 @@ impl Segment {
         Self { id, ids, key_run: None, versions, fields, sizes }
     }
 
-    /// The same with the run by which rows are found.
-    ///
-    /// # Panics
-    /// It has another number of rows.
+    /// The same with the run by which its rows are found.
     #[must_use]
-    pub fn with_key_run(self, run: KeyRun) -> Self {
-        assert_eq!(run.rows() as usize, self.rows(), "a key run has the rows of its segment");
-        Self { key_run: Some(run), ..self }
+    pub fn with_key_run(self, run: impl Into<Piece<KeyRun>>) -> Self {
+        Self { key_run: Some(run.into()), ..self }
     }
 
     /// Its number.
@@ -136,9 +147,17 @@ impl Segment {
         &self.ids
     }
 
-    /// The run by which rows are found: all but small segments in memory have one.
-    pub fn key_run(&self) -> Option<&KeyRun> {
-        self.key_run.as_ref()
+    /// Whether it has a run by which rows are found: all but small segments in memory have one.
+    pub fn has_key_run(&self) -> bool {
+        self.key_run.is_some()
+    }
+
+    /// The run by which rows are found.
+    ///
+    /// # Errors
+    /// It is damaged.
+    pub fn key_run(&self) -> Result<Option<&KeyRun>, ColumnError> {
+        self.key_run.as_ref().map(Piece::kept).transpose()
     }
 
     /// The `_id` of a row.
@@ -147,6 +166,19 @@ impl Segment {
     /// The segment is damaged.
     pub fn id_of(&self, row: u32) -> Result<Cow<'_, str>, SegmentDamage> {
         self.ids.get(row).map_err(|cause| self.damage(None, cause))
+    }
+
+    /// Reads all that it has, and compares checksums. Waits for what is in a store elsewhere.
+    ///
+    /// # Errors
+    /// It is damaged, or the store cannot be read.
+    pub fn check(&self) -> Result<(), SegmentDamage> {
+        self.key_run().map_err(|cause| self.damage(None, cause))?;
+        self.ids.check().map_err(|cause| self.damage(None, cause))?;
+        let check = |(field, values): (&FieldId, &FieldValues)| {
+            values.check().map_err(|cause| self.damage(Some(*field), cause))
+        };
+        self.fields.iter().try_for_each(check)
     }
 
     /// The versions of the upserts that brought its rows.
@@ -259,6 +291,20 @@ impl SegmentVersion {
             Some(generation) => (Some(&generation.values), Some(&generation.since)),
             None => (self.segment.fields.get(&field), self.overlays.get(&field).map(AsRef::as_ref)),
         }
+    }
+
+    /// Whether fields can be read without waiting for a store, with their indexes where that is said.
+    pub fn is_here(&self, fields: &BTreeMap<FieldId, bool>) -> bool {
+        let here =
+            |(field, indexes): (&FieldId, &bool)| self.layers(*field).0.is_none_or(|values| values.is_here(*indexes));
+        fields.iter().all(here)
+    }
+
+    /// Begins to bring fields here that are elsewhere.
+    pub fn bring(&self, fields: &BTreeMap<FieldId, bool>) {
+        fields
+            .iter()
+            .for_each(|(field, indexes)| self.layers(*field).0.iter().for_each(|values| values.bring(*indexes)));
     }
 
     /// How many of its documents live.

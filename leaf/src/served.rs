@@ -16,6 +16,7 @@ use basalt_common::schema::Schema;
 use basalt_common::value::{FieldPath, Value};
 use tokio::sync::watch;
 
+use crate::cache::patiently;
 use crate::indexes::Indexes;
 use crate::replica::{Checkpoint, Replica};
 use crate::segment::{Segment, SegmentDamage, SegmentId};
@@ -35,6 +36,8 @@ pub struct Progress {
     pub opens_at: u64,
     /// Bytes of log records applied since it began.
     pub applied_bytes: u64,
+    /// So many of them are flushed.
+    pub flushed_bytes: u64,
     /// Operations applied since it began.
     pub operations: u64,
     /// The log's end, when that was last seen.
@@ -68,6 +71,11 @@ pub struct Served {
 }
 
 impl Progress {
+    /// Bytes of log records that are applied and not flushed.
+    pub fn unflushed_bytes(&self) -> u64 {
+        self.applied_bytes - self.flushed_bytes
+    }
+
     /// Whether the shard may be read.
     pub fn is_open(&self) -> bool {
         self.begun && self.next >= self.opens_at
@@ -114,7 +122,8 @@ impl Served {
         self.state.get().map(|state| state.newest.pin()).unwrap_or_default()
     }
 
-    /// Applies the next batch, which takes `bytes` in the log. Blocks for as long as that takes.
+    /// Applies the next batch, which takes `bytes` in the log. Blocks for as long as that takes: a patch that needs values which are
+    /// only in a store elsewhere waits for that.
     ///
     /// # Errors
     /// As [`Replica::apply`].
@@ -123,7 +132,8 @@ impl Served {
     /// The shard has not begun.
     pub fn apply(&self, position: LogPosition, batch: &Batch, bytes: u64, schema: &Schema) -> Result<(), ApplyError> {
         let replica = &self.state().replica;
-        let applied = replica.lock().unwrap_or_else(PoisonError::into_inner).apply(position, batch, schema)?;
+        let apply = || replica.lock().unwrap_or_else(PoisonError::into_inner).apply(position, batch, schema);
+        let applied = patiently(apply)?;
         let mut outcomes = self.outcomes.lock().unwrap_or_else(PoisonError::into_inner);
         if outcomes.len() == OUTCOMES_KEPT {
             outcomes.pop_front();
@@ -167,10 +177,11 @@ impl Served {
         self.progress.borrow().stopped.clone()
     }
 
-    /// Notes that the batch at a position and all before it are in the store, durably.
-    pub fn note_flushed(&self, position: LogPosition) {
+    /// Notes that the batch at a position and all before it are in the store, durably: so many of the bytes applied.
+    pub fn note_flushed(&self, position: LogPosition, applied_bytes: u64) {
         self.progress.send_modify(|progress| {
             progress.flushed = position.0 + 1;
+            progress.flushed_bytes = applied_bytes;
             progress.flush_failure = None;
         });
     }
@@ -183,6 +194,17 @@ impl Served {
     /// Notes that its collection is no more.
     pub fn note_dropped(&self) {
         self.progress.send_modify(|progress| progress.dropped = true);
+    }
+
+    /// Ready when no more than so many bytes are applied and not flushed, or the collection is no more.
+    pub async fn room(&self, unflushed_bytes_max: u64) {
+        let mut progress = self.progress.subscribe();
+        let has_room = |progress: &Progress| progress.unflushed_bytes() <= unflushed_bytes_max || progress.dropped;
+        if !has_room(&progress.borrow()) {
+            tracing::warn!(shard = %self.id, "the shard is applied no further until it is flushed");
+            // The sender lives as long as this shard does.
+            let _ = progress.wait_for(has_room).await;
+        }
     }
 
     /// Ready when the collection is no more.
@@ -226,7 +248,13 @@ impl Served {
         let reached = |progress: &Progress| progress.is_open() && progress.next >= next;
         let late = |progress: &Progress| match position {
             Some(position) => {
-                format!("shard {} has not come to position {position} in time: its next is {}", self.id, progress.next)
+                let why = progress
+                    .flush_failure
+                    .as_ref()
+                    .map(|why| format!("; it is not flushed: {why}"))
+                    .unwrap_or_default();
+                let next = progress.next;
+                format!("shard {} has not come to position {position} in time: its next is {next}{why}", self.id)
             }
             None => {
                 format!("shard {} is not recovered yet: {} of {} batches", self.id, progress.next, progress.opens_at)
@@ -285,7 +313,7 @@ impl Served {
     /// # Panics
     /// The shard has not begun.
     pub fn compact(&self, at_rest: bool, indexes: &Indexes) -> Result<usize, SegmentDamage> {
-        Ok(self.merge()? + self.fold(at_rest, indexes)?)
+        patiently(|| Ok(self.merge()? + self.fold(at_rest, indexes)?))
     }
 
     fn merge(&self) -> Result<usize, SegmentDamage> {
@@ -308,7 +336,7 @@ impl Served {
         Ok(rows)
     }
 
-    /// A document, whole or some fields of it. Blocks while a batch is applied.
+    /// A document, whole or some fields of it. Blocks while a batch is applied, and while what is only in a store elsewhere is brought.
     ///
     /// # Errors
     /// A segment is damaged.
@@ -321,8 +349,12 @@ impl Served {
         fields: Option<&[FieldPath]>,
         schema: &Schema,
     ) -> Result<Option<Value>, SegmentDamage> {
-        let replica = self.state().replica.lock().unwrap_or_else(PoisonError::into_inner);
-        replica.shard().document(id, fields, schema)
+        let found = self.state().replica.lock().unwrap_or_else(PoisonError::into_inner).shard().find(id)?;
+        let Some((version, row)) = found else { return Ok(None) };
+        match fields {
+            None => version.document(row, schema).map(Some),
+            Some(fields) => version.fields_of(row, fields, schema).map(Some),
+        }
     }
 
     /// The rows of a snapshot that have one of these `_id`s, as [`Shard::locate`](crate::shard::Shard::locate) tells. Blocks while a

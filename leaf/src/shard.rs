@@ -11,8 +11,6 @@ use basalt_common::batch::Batch;
 use basalt_common::id::FieldId;
 use basalt_common::position::LogPosition;
 use basalt_common::schema::Schema;
-use basalt_common::value::{FieldPath, Value};
-
 use thiserror::Error;
 
 use crate::apply::{Applier, Changes, Outcome, Versions};
@@ -427,25 +425,16 @@ impl Shard {
         Ok(Some(rows))
     }
 
-    /// The document with this `_id`, without it; of `fields`, where given, those that are there, nested as they are.
+    /// Where the document with this `_id` is.
     ///
     /// # Errors
     /// A segment is damaged.
-    pub fn document(
-        &self,
-        id: &str,
-        fields: Option<&[FieldPath]>,
-        schema: &Schema,
-    ) -> Result<Option<Value>, SegmentDamage> {
+    pub fn find(&self, id: &str) -> Result<Option<(Arc<SegmentVersion>, u32)>, SegmentDamage> {
         if let Some(damage) = &self.damage {
             return Err(damage.clone());
         }
-        let Some(address) = self.keys.get(id)? else { return Ok(None) };
-        let version = &self.versions[&address.segment];
-        match fields {
-            None => version.document(address.row, schema).map(Some),
-            Some(fields) => version.fields_of(address.row, fields, schema).map(Some),
-        }
+        let address = self.keys.get(id)?;
+        Ok(address.map(|address| (Arc::clone(&self.versions[&address.segment]), address.row)))
     }
 
     /// How many documents there are.
@@ -482,17 +471,18 @@ mod tests {
     use basalt_common::batch::{BatchBuilder, BatchHeader};
     use basalt_common::id::{CollectionId, ShardId};
     use basalt_common::patch::{PatchError, PatchOperation, register};
-    use basalt_common::value::Object;
+    use basalt_common::value::{Object, Value};
     use datafusion::arrow::array::StringArray;
     use datafusion::arrow::datatypes::DataType;
 
     use super::{
         ApplyError, Batch, FieldId, LogPosition, MergePolicy, Outcome, Schema, Segment, SegmentDamage, SegmentId,
-        SegmentVersion, Shard, ShardCheckpoint, Snapshot, Value,
+        SegmentVersion, Shard, ShardCheckpoint, Snapshot,
     };
     use crate::column::{self, Column, ColumnError};
     use crate::field::Ids;
     use crate::key_run::KeyRun;
+    use crate::piece::Piece;
     use crate::segment::SegmentBytes;
 
     fn batch(builder: BatchBuilder, schema_version: u64) -> Batch {
@@ -580,7 +570,7 @@ mod tests {
             assert_eq!(outcomes, Ok(expected), "batch {position}");
             assert_eq!(shard.documents(), (position - position / 2) as usize, "behind batch {position}");
         }
-        let late = |version: &Arc<SegmentVersion>| version.segment().key_run().is_some();
+        let late = |version: &Arc<SegmentVersion>| version.segment().has_key_run();
         assert!(shard.newest().pin().segments().iter().any(late), "nothing was merged late");
     }
 
@@ -592,7 +582,8 @@ mod tests {
         column::encode(&ids, &mut bytes).expect("a storage type");
         let column = Column::open(bytes.into(), &DataType::Utf8, 2).expect("it was just written");
         let sizes = SegmentBytes { total: 0, column_max: 0 };
-        let segment = Segment::of_parts(SegmentId(0), Ids::File(column), None, BTreeMap::new(), sizes);
+        let ids = Ids::File(Box::new(Piece::open(column, 0)), 2);
+        let segment = Segment::of_parts(SegmentId(0), ids, None, BTreeMap::new(), sizes);
         let run = KeyRun::of(&StringArray::from(vec!["x", "y"]));
         let version = Arc::new(SegmentVersion::new(segment.with_key_run(run)));
         let snapshot = Arc::new(Snapshot::new(None, vec![version]));
@@ -600,15 +591,16 @@ mod tests {
         let mut shard = Shard::restore(&checkpoint, MergePolicy::default()).expect("nothing is read");
         let mut schema = Schema::default();
         let batch = upsert(&mut schema, &Object::from([("a".into(), Value::Int(1))]));
-        assert_eq!(shard.document("y", None, &schema), Ok(Some(Value::Object(Object::new()))));
+        assert_eq!(shard.find("y").map(|found| found.map(|(_, row)| row)), Ok(Some(1)));
         let cause = ColumnError::Damaged("a row has no _id");
         let damage = SegmentDamage { segment: SegmentId(0), field: None, cause };
-        assert_eq!(shard.document("x", None, &schema), Err(damage.clone()));
+        let refused = |shard: &Shard, id| shard.find(id).expect_err("a segment is damaged");
+        assert_eq!(refused(&shard, "x"), damage);
         assert_eq!(shard.locate(&["x".into()], &checkpoint.snapshot), Err(damage.clone()));
         for position in [LogPosition(0), LogPosition(1)] {
             let stopped = ApplyError::Damaged { position, damage: damage.clone() };
             assert_eq!(shard.apply(position, &batch, &schema), Err(stopped));
         }
-        assert_eq!(shard.document("y", None, &schema), Err(damage));
+        assert_eq!(refused(&shard, "y"), damage);
     }
 }

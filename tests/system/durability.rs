@@ -23,7 +23,7 @@ use basalt_leaf::flush::FlushConfig;
 use basalt_leaf::pipeline::Pipeline;
 use basalt_leaf::policy::{FlushPolicy, MergePolicy};
 use basalt_leaf::shards::Shards;
-use basalt_leaf::store::open_directory;
+use basalt_leaf::store::{Store, open_directory};
 use object_store::ObjectStore;
 use tokio::runtime::Runtime;
 
@@ -35,6 +35,7 @@ const PATIENCE: Duration = Duration::from_secs(60);
 /// Flushes after every batch that comes while none is being written.
 const AT_ONCE: FlushConfig = FlushConfig {
     policy: FlushPolicy { flush_bytes: 0, flush_interval: Duration::from_secs(60) },
+    unflushed_bytes_max: 1 << 30,
     log_records_kept: 0,
     retry_delay_min: Duration::from_millis(1),
     retry_delay_max: Duration::from_millis(4),
@@ -55,7 +56,7 @@ struct Life {
 
 impl Life {
     /// Starts a leaf on the log in a folder, and waits until it has caught up.
-    fn start(folder: &Path, store: Arc<dyn ObjectStore>, flush: FlushConfig, incarnation: u128) -> Result<Self> {
+    fn start(folder: &Path, store: impl Into<Store>, flush: FlushConfig, incarnation: u128) -> Result<Self> {
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
         let log: Arc<dyn ShardLog> = Arc::new(LocalLog::open(folder, LocalLogConfig::default(), incarnation)?);
         let catalog: Arc<dyn Catalog> = Arc::new(runtime.block_on(LocalCatalog::open(Arc::clone(&log)))?);
@@ -82,7 +83,7 @@ impl Life {
         let pipeline = Pipeline {
             catalog: Arc::clone(&catalog),
             log: Arc::clone(&log),
-            store,
+            store: store.into(),
             shards: Arc::clone(&shards),
             policy: MergePolicy::default(),
             merges: basalt_leaf::compactor::permits(),
@@ -138,7 +139,11 @@ impl Life {
     }
 
     fn applied(&self, position: LogPosition) -> Result<()> {
-        Ok(self.runtime.block_on(self.shards.wait_for(SHARD, position, PATIENCE))?)
+        self.applied_within(position, PATIENCE)
+    }
+
+    fn applied_within(&self, position: LogPosition, patience: Duration) -> Result<()> {
+        Ok(self.runtime.block_on(self.shards.wait_for(SHARD, position, patience))?)
     }
 
     fn flush(&self) -> Result<()> {
@@ -179,7 +184,7 @@ fn what_was_logged_outlives_every_kill() -> Result<()> {
         failing.fail(if life % 3 == 2 { 50 } else { 0 });
         let flush = if life % 4 == 3 { when_asked() } else { AT_ONCE };
         let log = folder.path().join(format!("log-{}", life / 100));
-        let leaf = Life::start(&log, Arc::clone(&failing) as _, flush, 7)?;
+        let leaf = Life::start(&log, Arc::clone(&failing) as Arc<dyn ObjectStore>, flush, 7)?;
         leaf.check(&rounds).with_context(|| format!("at the start of life {life}"))?;
         let mut last = LogPosition(0);
         for round in 0..20 {
@@ -204,6 +209,32 @@ fn what_was_logged_outlives_every_kill() -> Result<()> {
         leaf.kill();
     }
     ensure!(failures > 20, "only {failures} puts failed: the test proves nothing");
+    Ok(())
+}
+
+/// While a store takes nothing, a shard is applied only so far; what comes is in the log, and applied once the store is there.
+#[test]
+fn a_store_that_is_away_bounds_memory_and_loses_nothing() -> Result<()> {
+    let folder = tempfile::tempdir()?;
+    let failing = Arc::new(FailingStore::new(directory(folder.path())?, 1));
+    failing.fail(100);
+    let flush = FlushConfig { unflushed_bytes_max: 20_000, ..AT_ONCE };
+    let log = folder.path().join("log");
+    let leaf = Life::start(&log, Arc::clone(&failing) as Arc<dyn ObjectStore>, flush, 7)?;
+    let (mut last, mut rounds) = (LogPosition(0), Vec::new());
+    for round in 0..200 {
+        rounds.resize(100, round);
+        rounds.fill(round);
+        last = leaf.append(0..100, round, Vec::new())?;
+    }
+    let waited = leaf.applied_within(last, Duration::from_secs(2)).expect_err("it has to wait");
+    ensure!(waited.to_string().contains("not flushed"), "{waited}");
+    let stalled = leaf.status()?;
+    ensure!(stalled.applied > 1 && stalled.applied < last.0 && stalled.flushed == 0, "{stalled:?}");
+    failing.fail(0);
+    leaf.applied(last)?;
+    leaf.check(&rounds)?;
+    leaf.kill();
     Ok(())
 }
 

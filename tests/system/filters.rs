@@ -40,7 +40,7 @@ use datafusion::physical_expr::expressions::{
 use datafusion::physical_expr::{PhysicalExpr, ScalarFunctionExpr};
 
 use crate::aggregates;
-use crate::model::{Disk, add, through_the_log};
+use crate::model::{Disk, Kept, add, through_the_log};
 
 /// Fields as the filters see them: path, type among those it has, Arrow type.
 const FIELDS: [(&[&str], Option<Type>, DataType); 8] = [
@@ -367,7 +367,7 @@ fn opaque(predicate: &Expression) -> Result<Expression> {
 /// Gives in how many segments the first rows were found by walking terms.
 fn run(seed: u64, ids: u64, count: u64, policy: MergePolicy) -> Result<u64> {
     let mut operations = Operations::without_indices(seed, ids);
-    let mut disk = Disk::new(seed, false)?;
+    let mut disk = Disk::new(seed, if seed.is_multiple_of(2) { Kept::Elsewhere } else { Kept::Memory })?;
     let text = [("a", Analyzer::default()), ("tags", "english".parse()?)];
     let text = text.map(|(path, analyzer)| (path.to_string(), TextSettings { analyzer })).into();
     let settings = IndexSettings { text, unindexed: ["b".to_string()].into() };

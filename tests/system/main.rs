@@ -11,6 +11,7 @@ mod aggregates;
 mod bad_input;
 mod distribution;
 mod durability;
+mod elsewhere;
 mod filters;
 mod kills;
 mod live;

@@ -19,17 +19,18 @@ use basalt_common::value::{Object, Value};
 use basalt_common::version::Horizon;
 use basalt_harness::operations::{Effect, Model, Operation, Operations, seed_of_round};
 use basalt_leaf::apply::Outcome;
+use basalt_leaf::cache::Cache;
 use basalt_leaf::compaction::{Compacted, Compaction, Fold, Folded};
 use basalt_leaf::indexes::Indexes;
 use basalt_leaf::policy::MergePolicy;
 use basalt_leaf::replica::Checkpoint;
 use basalt_leaf::shard::{Shard, Snapshot};
-use basalt_leaf::store::{ShardStore, Writer, open_directory};
+use basalt_leaf::store::{ShardStore, Store, Writer, open_directory};
 use object_store::ObjectStore;
 use object_store::memory::InMemory;
 use tokio::runtime::Runtime;
 
-const SHARD: ShardId = ShardId { collection: CollectionId(1), shard: 0 };
+pub(super) const SHARD: ShardId = ShardId { collection: CollectionId(1), shard: 0 };
 
 fn effect(outcome: &Outcome) -> Effect {
     match outcome {
@@ -119,7 +120,11 @@ pub(super) fn compare(shard: &Shard, schema: &Schema, model: &Model) -> Result<(
     for (index, (id, expected)) in model.documents.iter().enumerate() {
         let expected = Value::Object(expected.clone());
         ensure!(found.get(id) == Some(&expected), "{id}: {:?}\nexpected {expected:?}", found.get(id));
-        let by_key = index % 16 != 0 || shard.document(id, None, schema)?.as_ref() == Some(&expected);
+        let found = || match shard.find(id)? {
+            Some((version, row)) => version.document(row, schema).map(Some),
+            None => Ok(None),
+        };
+        let by_key = index % 16 != 0 || found()?.as_ref() == Some(&expected);
         ensure!(by_key, "{id} by its key");
     }
     let (ours, theirs) = (aggregate(&snapshot, schema)?, model_aggregate(model));
@@ -162,6 +167,20 @@ enum Merge {
     Folded(Folded),
 }
 
+/// Where a shard's store is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Kept {
+    /// In memory.
+    Memory,
+    /// In a folder, whose files are mapped.
+    Folder,
+    /// Elsewhere, of which a folder has so little that nearly all is brought anew each time.
+    Elsewhere,
+}
+
+/// The bytes of a store elsewhere that are kept.
+const CACHE_BYTES: u64 = 64 << 10;
+
 /// The shard's store, and when it is flushed and reopened.
 pub(super) struct Disk {
     runtime: Runtime,
@@ -171,19 +190,30 @@ pub(super) struct Disk {
     merge: Merge,
     /// Which indexes fields get.
     pub(super) indexes: Indexes,
-    /// Where the store is a directory.
-    _folder: Option<tempfile::TempDir>,
+    /// What of the store is in files.
+    _folder: tempfile::TempDir,
 }
 
 impl Disk {
-    /// A store in a directory or in memory.
-    pub(super) fn new(seed: u64, in_directory: bool) -> Result<Self> {
-        let folder = if in_directory { Some(tempfile::tempdir()?) } else { None };
-        let store: Arc<dyn ObjectStore> = match &folder {
-            Some(folder) => open_directory(folder.path())?,
-            None => Arc::new(InMemory::new()),
+    /// A store that is empty.
+    pub(super) fn new(seed: u64, kept: Kept) -> Result<Self> {
+        let folder = tempfile::tempdir()?;
+        let memory = || Arc::new(InMemory::new()) as Arc<dyn ObjectStore>;
+        let store = match kept {
+            Kept::Memory => memory().into(),
+            Kept::Folder => open_directory(folder.path())?.into(),
+            Kept::Elsewhere => {
+                let objects = memory();
+                let cache = Cache::open(folder.path(), CACHE_BYTES, Arc::clone(&objects))?;
+                Store::cached(objects, Arc::new(cache))
+            }
         };
-        let runtime = tokio::runtime::Builder::new_current_thread().build()?;
+        Self::of(seed, store, folder)
+    }
+
+    /// A store, of which some may be in files of a folder.
+    pub(super) fn of(seed: u64, store: Store, folder: tempfile::TempDir) -> Result<Self> {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let writer = Writer::new(ShardStore::new(store, SHARD), LogIncarnation(1), None);
         Ok(Self {
             runtime,
@@ -255,7 +285,13 @@ impl Disk {
 }
 
 /// Runs `count` operations on `ids` documents.
-fn run(seed: u64, ids: u64, count: u64, policy: MergePolicy, disk: &mut Disk) -> Result<BTreeMap<Effect, u64>> {
+pub(super) fn run(
+    seed: u64,
+    ids: u64,
+    count: u64,
+    policy: MergePolicy,
+    disk: &mut Disk,
+) -> Result<BTreeMap<Effect, u64>> {
     let (mut operations, mut model) = (Operations::new(seed, ids), Model::default());
     let (mut shard, mut schema) = (Shard::new(policy.clone()), Schema::default());
     let (mut done, mut compared, mut effects) = (0, 0, BTreeMap::new());
@@ -302,13 +338,13 @@ fn run(seed: u64, ids: u64, count: u64, policy: MergePolicy, disk: &mut Disk) ->
     unreachable!("the loop ends by its count")
 }
 
-/// Runs a quarter of a million operations for each (seed, documents, policy, store in a directory); every effect must have
+/// Runs a quarter of a million operations for each (seed, documents, policy, where the store is); every effect must have
 /// been met, and each run must have been flushed and reopened often.
-fn check(runs: &[(u64, u64, MergePolicy, bool)]) -> Result<()> {
+fn check(runs: &[(u64, u64, MergePolicy, Kept)]) -> Result<()> {
     let mut total: BTreeMap<Effect, u64> = BTreeMap::new();
-    for (seed, ids, policy, in_directory) in runs {
+    for (seed, ids, policy, kept) in runs {
         let seed = seed_of_round(*seed);
-        let mut disk = Disk::new(seed, *in_directory)?;
+        let mut disk = Disk::new(seed, *kept)?;
         let effects = run(seed, *ids, 250_000, policy.clone(), &mut disk);
         let effects = effects.with_context(|| format!("seed {seed}, {ids} documents, {policy:?}"))?;
         println!("seed {seed}: {:?}", disk.done);
@@ -325,7 +361,7 @@ fn check(runs: &[(u64, u64, MergePolicy, bool)]) -> Result<()> {
 #[test]
 fn a_shard_is_a_map_of_documents() -> Result<()> {
     let beside = MergePolicy { inline_rows_max: 8, fold_rows_min: 4, ..MergePolicy::default() };
-    check(&[(2, 300, MergePolicy::default(), true), (3, 2_000, beside, false)])
+    check(&[(2, 300, MergePolicy::default(), Kept::Folder), (3, 2_000, beside, Kept::Memory)])
 }
 
 #[test]
@@ -338,7 +374,7 @@ fn a_shard_is_a_map_of_documents_however_it_merges() -> Result<()> {
         fold_share: 16,
         ..MergePolicy::default()
     };
-    check(&[(1, 40, eager, true), (4, 200, lazy, false)])
+    check(&[(1, 40, eager, Kept::Elsewhere), (4, 200, lazy, Kept::Memory)])
 }
 
 fn document(fields: usize, value: i64) -> Object {

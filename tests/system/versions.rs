@@ -24,7 +24,7 @@ use basalt_leaf::shard::Shard;
 use reqwest::Method;
 use serde_json::{Value as Json, json};
 
-use crate::model::{Disk, add, compare, through_the_log};
+use crate::model::{Disk, Kept, add, compare, through_the_log};
 
 /// An operation with its place among those of its document.
 #[derive(Debug, Clone)]
@@ -113,7 +113,7 @@ impl Plan {
         let mut random = SeededRandom::new(shuffle);
         let arrivals = self.arrivals(operations, &mut random);
         let horizon = Horizon { lateness: self.lateness, unsettled_max: u32::MAX };
-        let mut disk = Disk::new(shuffle, false)?;
+        let mut disk = Disk::new(shuffle, Kept::Memory)?;
         let (mut shard, mut schema) = (Shard::new(self.policy.clone()), Schema::default());
         let mut log: Vec<(Batch, Vec<Outcome>)> = Vec::new();
         let mut arrived = BTreeSet::new();

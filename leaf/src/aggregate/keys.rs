@@ -16,8 +16,9 @@ use datafusion::arrow::datatypes::{DataType, Int64Type, UInt32Type};
 
 use crate::column::{Column, ColumnError, Datum};
 use crate::overlay::{Overlay, both};
+use crate::piece::Held;
 use crate::segment::SegmentVersion;
-use crate::select::{Encoded, Place, Tested};
+use crate::select::{Place, Tested};
 
 /// The most keys that a segment's columns may have together.
 pub(super) const KEYS_MAX: usize = 1 << 16;
@@ -30,7 +31,7 @@ const GAP_MAX: usize = 8;
 struct Key<'v> {
     on: Tested,
     /// None where no row of the segment has a value.
-    column: Option<&'v Column>,
+    column: Option<Held<'v, Column>>,
     /// The value of the first key, of integers.
     least: i64,
     count: usize,
@@ -45,10 +46,14 @@ pub(super) struct SegmentKeys<'v> {
 
 impl<'v> SegmentKeys<'v> {
     /// The keys by these columns, if there are few in this segment.
-    pub(super) fn of(columns: &[Tested], version: &'v SegmentVersion) -> Option<Self> {
-        let keys: Vec<Key<'v>> = columns.iter().map(|on| Key::of(*on, version)).collect::<Option<_>>()?;
-        let all = keys.iter().try_fold(1_usize, |all, key| all.checked_mul(key.count + 1))?;
-        (all <= KEYS_MAX).then_some(Self { version, keys })
+    pub(super) fn of(columns: &[Tested], version: &'v SegmentVersion) -> Result<Option<Self>, ColumnError> {
+        let (mut keys, mut all) = (Vec::with_capacity(columns.len()), 1_usize);
+        for on in columns {
+            let Some(key) = Key::of(*on, version)? else { return Ok(None) };
+            all = all.saturating_mul(key.count + 1);
+            keys.push(key);
+        }
+        Ok((all <= KEYS_MAX).then_some(Self { version, keys }))
     }
 
     /// How many different numbers there may be.
@@ -106,28 +111,24 @@ fn add(numbers: &mut [u32], count: u32, codes: &UInt32Array, rows: &[u32], first
 }
 
 impl<'v> Key<'v> {
-    fn of(on: Tested, version: &'v SegmentVersion) -> Option<Self> {
-        if on.place == Place::Id {
-            return None;
-        }
-        let Some(Encoded { column, .. }) = on.column(version)? else {
-            return Some(Self { on, column: None, least: 0, count: 0 });
+    fn of(on: Tested, version: &'v SegmentVersion) -> Result<Option<Self>, ColumnError> {
+        let Some(encoded) = on.column(version).filter(|_| on.place != Place::Id) else { return Ok(None) };
+        let Some(encoded) = encoded else { return Ok(Some(Self { on, column: None, least: 0, count: 0 })) };
+        let column = encoded.column()?;
+        let range = match on.of {
+            Type::String => column.distinct().map(|count| (0, count)),
+            Type::Bool => Some((0, 2)),
+            Type::Int | Type::Date | Type::Timestamp | Type::Time => bounds(&column).and_then(|(least, greatest)| {
+                Some((least, usize::try_from(greatest.checked_sub(least)?).ok()?.checked_add(1)?))
+            }),
+            _ => None,
         };
-        let (least, count) = match on.of {
-            Type::String => (0, column.distinct()?),
-            Type::Bool => (0, 2),
-            Type::Int | Type::Date | Type::Timestamp | Type::Time => {
-                let (least, greatest) = bounds(column)?;
-                (least, usize::try_from(greatest.checked_sub(least)?).ok()?.checked_add(1)?)
-            }
-            _ => return None,
-        };
-        Some(Self { on, column: Some(column), least, count })
+        Ok(range.map(|(least, count)| Self { on, column: Some(column), least, count }))
     }
 
     /// A number below `count` for each row of a range, null where it has no value.
     fn codes(&self, rows: Range<u64>) -> Result<Option<UInt32Array>, ColumnError> {
-        let Some(column) = self.column else { return Ok(None) };
+        let Some(column) = &self.column else { return Ok(None) };
         if self.on.of == Type::String {
             return column.codes(rows);
         }

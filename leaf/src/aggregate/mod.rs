@@ -21,7 +21,7 @@ use datafusion::physical_plan::aggregates::order::GroupOrdering;
 
 use crate::arrow::Rows;
 use crate::segment::{SegmentDamage, SegmentId, SegmentVersion};
-use crate::select::Tested;
+use crate::select::{Place, Tested};
 use crate::shard::Snapshot;
 use keys::SegmentKeys;
 
@@ -52,9 +52,19 @@ pub fn pays(plan: &Aggregation, scan: &ShardScan, schema: &Schema, snapshot: &Sn
     let Some(tested) = tested(plan, scan, schema) else { return false };
     let (mut all, mut few) = (0, 0);
     for version in snapshot.segments() {
-        let rows = version.segment().rows();
-        all += rows;
-        few += if SegmentKeys::of(&tested, version).is_some() { rows } else { 0 };
+        let is_here = |on: &Tested| match on.place {
+            Place::Id => true,
+            Place::Field(field) => version.is_here(&[(field, false)].into()),
+        };
+        if !tested.iter().all(is_here) {
+            continue;
+        }
+        // What is damaged is met again, and told then.
+        if let Ok(keys) = SegmentKeys::of(&tested, version) {
+            let rows = version.segment().rows();
+            all += rows;
+            few += if keys.is_some() { rows } else { 0 };
+        }
     }
     few > all / 2
 }
@@ -126,10 +136,12 @@ impl PartialAggregate {
     /// The group of each row.
     fn groups_of(&mut self, rows: &Rows<'_>) -> Result<Vec<usize>> {
         let version = rows.version;
-        let damaged = |cause| {
-            DataFusionError::External(Box::new(SegmentDamage { segment: version.segment().id(), field: None, cause }))
+        let damaged =
+            |cause| DataFusionError::from(SegmentDamage { segment: version.segment().id(), field: None, cause });
+        let keys = match &self.tested {
+            Some(tested) => SegmentKeys::of(tested, version).map_err(damaged)?,
+            None => None,
         };
-        let keys = self.tested.as_ref().and_then(|tested| SegmentKeys::of(tested, version));
         let numbers = match &keys {
             Some(keys) => keys.numbers(rows.rows.values()).map_err(damaged)?,
             None => None,

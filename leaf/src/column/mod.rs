@@ -41,6 +41,7 @@ mod tests;
 
 use std::borrow::Cow;
 use std::cmp::Ordering;
+use std::sync::Arc;
 
 use datafusion::arrow::datatypes::{DataType, TimeUnit};
 use thiserror::Error;
@@ -92,9 +93,43 @@ pub enum ColumnError {
         /// How many there are.
         rows: u64,
     },
+    /// The checksum of a column, or of what belongs to it, is another.
+    #[error("object {object} is damaged in its {part} at byte {offset}: its checksum is another")]
+    Checksum {
+        /// The object's name.
+        object: Arc<str>,
+        /// The part of it.
+        part: &'static str,
+        /// Where in the object.
+        offset: u64,
+    },
+    /// Its object is not in the store.
+    #[error("object {0} is missing")]
+    Missing(String),
+    /// The store cannot be read now.
+    #[error("{0}")]
+    Unavailable(String),
     /// The strings asked for are more than the offsets of one Arrow array can address.
     #[error("{0} bytes of strings do not fit one array")]
     TooLong(usize),
+}
+
+impl ColumnError {
+    /// What a segment is or does of which a column has this error.
+    pub fn verb(&self) -> &'static str {
+        match self {
+            Self::Unavailable(_) => "cannot be read",
+            _ => "is damaged",
+        }
+    }
+
+    /// What to do.
+    pub fn advice(&self) -> &'static str {
+        match self {
+            Self::Unavailable(_) => "",
+            _ => "; restore its object from a copy",
+        }
+    }
 }
 
 /// A value: what a row holds, or what a predicate compares with.

@@ -2,22 +2,28 @@
 //!
 //! ```text
 //! object    = magic part… directory tail
-//! magic     = "BSLT" kind:3 version:u8(1)                          kind is "seg", "chk" or "man"
+//! magic     = "BSLT" kind:3 version:u8(2)                          kind is "seg", "chk" or "man"
 //! part      = zeros bytes                                         zeros up to the next multiple of 64 bytes
-//! directory = count (part:u8 codec:u8 offset length crc32c:u32)…   ascending by offset; integers are LEB128 unless sized
+//! directory = count (part:u8 codec:u8 label offset length crc32c:u32)…
+//!                                                                 ascending by offset; integers are LEB128 unless sized
+//! label     = length bytes                                        which of the parts of a kind it is; version 1 had none
 //! tail      = directory_length:u32 crc32c:u32 magic               the checksum is the directory's
 //! ```
 //!
 //! Sized integers are little-endian. The directory has the checksums of all parts, so its own stands for the whole object:
-//! by it a manifest tells one object from another. Every byte is either compared or in a checksum.
+//! by it a manifest tells one object from another. Every byte is either compared or in a checksum. An object's parts may be left
+//! unread until they are wanted: its end alone says what it is.
 
-use basalt_common::binary::{BinaryError, Reader, put_varint};
+use basalt_common::binary::{BinaryError, Reader, put_bytes, put_varint};
 use bytes::Bytes;
 
 use super::{FileError, PartReader};
 
 /// The version of the container's format.
-const VERSION: u8 = 1;
+const VERSION: u8 = 2;
+
+/// The version whose parts have no labels; read, but not written.
+const VERSION_BEFORE: u8 = 1;
 
 /// Parts begin at multiples of this, so that they can be read in place.
 pub(super) const ALIGNMENT: usize = 64;
@@ -127,13 +133,25 @@ pub struct Sealed {
     pub checksum: u32,
 }
 
-#[derive(Debug)]
-struct Entry {
+/// Where a part lies, and what it is.
+#[derive(Debug, Clone)]
+pub(super) struct Entry {
     part: u8,
     codec: u8,
-    offset: usize,
-    length: usize,
-    checksum: u32,
+    /// Which of the parts of its kind it is.
+    pub(super) label: Vec<u8>,
+    /// Where in the object.
+    pub(super) offset: usize,
+    /// Of so many bytes.
+    pub(super) length: usize,
+    /// Of these.
+    pub(super) checksum: u32,
+}
+
+impl Entry {
+    fn end(&self) -> usize {
+        self.offset.saturating_add(self.length)
+    }
 }
 
 /// Makes an object part by part.
@@ -152,11 +170,17 @@ impl ContainerBuilder {
 
     /// Appends a part, which `fill` appends to the bytes.
     pub fn part(&mut self, part: Part, codec: u8, fill: impl FnOnce(&mut Vec<u8>)) {
+        self.labelled(part, codec, Vec::new(), fill);
+    }
+
+    /// Appends one of several parts of a kind; returns its bytes.
+    pub fn labelled(&mut self, part: Part, codec: u8, label: Vec<u8>, fill: impl FnOnce(&mut Vec<u8>)) -> &[u8] {
         let offset = self.bytes.len().next_multiple_of(ALIGNMENT);
         self.bytes.resize(offset, 0);
         fill(&mut self.bytes);
         let (length, checksum) = (self.bytes.len() - offset, crc32c::crc32c(&self.bytes[offset..]));
-        self.entries.push(Entry { part: part as u8, codec, offset, length, checksum });
+        self.entries.push(Entry { part: part as u8, codec, label, offset, length, checksum });
+        &self.bytes[offset..]
     }
 
     /// The object.
@@ -166,6 +190,7 @@ impl ContainerBuilder {
         put_varint(&mut bytes, entries.len() as u64);
         for entry in &entries {
             bytes.extend([entry.part, entry.codec]);
+            put_bytes(&mut bytes, &entry.label);
             put_varint(&mut bytes, entry.offset as u64);
             put_varint(&mut bytes, entry.length as u64);
             bytes.extend_from_slice(&entry.checksum.to_le_bytes());
@@ -179,78 +204,121 @@ impl ContainerBuilder {
     }
 }
 
-/// An object whose every byte was checked.
+/// An object whose end was checked, and maybe all of it.
 #[derive(Debug)]
 pub struct Container<'b> {
     object: &'b str,
+    /// The object's bytes from `start` on.
     bytes: &'b [u8],
+    start: usize,
     entries: Vec<Entry>,
     checksum: u32,
+    version: u8,
+}
+
+/// What the end of an object says.
+#[derive(Debug)]
+pub enum End<'b> {
+    /// What it is.
+    Known(Container<'b>),
+    /// That so many bytes of the end are needed.
+    Longer(usize),
 }
 
 impl<'b> Container<'b> {
-    /// Checks an object named `object`.
+    /// Checks every byte of an object named `object`.
     ///
     /// # Errors
     /// The bytes are not what a [`ContainerBuilder`] makes; they are of another kind or version, or damaged.
     pub fn open(object: &'b str, kind: Kind, bytes: &'b [u8]) -> Result<Self, FileError> {
-        let error = |part: &'static str, offset: usize, reason: &str| FileError {
-            object: object.into(),
-            part,
-            offset,
-            reason: reason.into(),
-        };
-        let magic = kind.magic();
+        let error = error_in(object);
         let head = bytes.get(..MAGIC_BYTES).ok_or_else(|| error("head", bytes.len(), "it ends too early"))?;
-        if let Some(at) = (0..MAGIC_BYTES).find(|at| head[*at] != magic[*at]) {
-            let reason = match at {
-                0..4 => "it is no object of a shard",
-                4..7 => "it is an object of another kind",
-                _ => "it is of a version that this program does not know",
-            };
+        let magic = kind.magic();
+        if let Some(at) = (0..MAGIC_BYTES - 1).find(|at| head[*at] != magic[*at]) {
+            let reason = if at < 4 { "it is no object of a shard" } else { "it is an object of another kind" };
             return Err(error("head", at, reason));
         }
-        let tail_start = bytes.len().checked_sub(TAIL_BYTES).filter(|start| *start >= MAGIC_BYTES);
-        let tail_start = tail_start.ok_or_else(|| error("tail", bytes.len(), "it ends too early"))?;
+        let opened = match Self::open_end(object, kind, bytes, bytes.len())? {
+            End::Known(opened) => opened,
+            End::Longer(_) => return Err(error("tail", bytes.len(), "its directory is longer than itself")),
+        };
+        if head[MAGIC_BYTES - 1] != opened.version {
+            return Err(error("head", MAGIC_BYTES - 1, "it is of another version than its end"));
+        }
+        let mut behind = MAGIC_BYTES;
+        for entry in &opened.entries {
+            if let Some(at) = (behind..entry.offset).find(|at| bytes[*at] != 0) {
+                return Err(error(name_of(entry.part), at, "it is not preceded by zeros"));
+            }
+            behind = entry.end();
+            opened.check(entry)?;
+        }
+        Ok(opened)
+    }
+
+    /// Checks the end of an object of so many bytes, of which `bytes` are the last. Parts are checked when they are read.
+    ///
+    /// # Errors
+    /// As [`Self::open`].
+    pub fn open_end(object: &'b str, kind: Kind, bytes: &'b [u8], length: usize) -> Result<End<'b>, FileError> {
+        let error = error_in(object);
+        let early = || error("tail", length, "it ends too early");
+        let before = length.checked_sub(bytes.len()).ok_or_else(early)?;
+        let tail_start = bytes.len().checked_sub(TAIL_BYTES).ok_or_else(early)?;
+        if before + tail_start < MAGIC_BYTES {
+            return Err(early());
+        }
         let read_tail = |reader: &mut Reader<'b>| -> Result<_, BinaryError> {
             Ok((u32::from_le_bytes(reader.array()?), u32::from_le_bytes(reader.array()?), reader.take(MAGIC_BYTES)?))
         };
-        let (length, checksum, end) = read_tail(&mut Reader::new(&bytes[tail_start..]))
-            .map_err(|wrong| error("tail", tail_start + wrong.offset, wrong.reason))?;
-        if end != magic {
-            return Err(error("tail", bytes.len() - MAGIC_BYTES, "it does not end as it begins: it was cut"));
+        let (directory_bytes, checksum, end) = read_tail(&mut Reader::new(&bytes[tail_start..]))
+            .map_err(|wrong| error("tail", before + tail_start + wrong.offset, wrong.reason))?;
+        let version = end[MAGIC_BYTES - 1];
+        if end[..MAGIC_BYTES - 1] != kind.magic()[..MAGIC_BYTES - 1] {
+            return Err(error("tail", length - MAGIC_BYTES, "it does not end as it begins: it was cut"));
         }
-        let start = tail_start.checked_sub(length as usize).filter(|start| *start >= MAGIC_BYTES);
-        let start = start.ok_or_else(|| error("tail", tail_start, "its directory is longer than itself"))?;
-        let directory = &bytes[start..tail_start];
+        if !(VERSION_BEFORE..=VERSION).contains(&version) {
+            return Err(error("tail", length - 1, "it is of a version that this program does not know"));
+        }
+        let start = (before + tail_start).checked_sub(directory_bytes as usize).filter(|start| *start >= MAGIC_BYTES);
+        let start = start.ok_or_else(|| error("tail", before + tail_start, "its directory is longer than itself"))?;
+        let Some(within) = start.checked_sub(before) else { return Ok(End::Longer(length - start)) };
+        let directory = &bytes[within..tail_start];
         if crc32c::crc32c(directory) != checksum {
             return Err(error("directory", start, "its checksum is another"));
         }
-        let entries = read_directory(&mut Reader::new(directory))
+        let entries = read_directory(&mut Reader::new(directory), version)
             .map_err(|wrong| error("directory", start + wrong.offset, wrong.reason))?;
         let mut behind = MAGIC_BYTES;
         for entry in &entries {
-            let name = name_of(entry.part);
-            let fits = entry.offset == behind.next_multiple_of(ALIGNMENT)
-                && entry.offset.checked_add(entry.length).is_some_and(|end| end <= start);
-            if !fits {
-                return Err(error(
-                    name,
-                    entry.offset,
-                    "it does not lie behind the part before and before the directory",
-                ));
+            if entry.offset != behind.next_multiple_of(ALIGNMENT) || entry.end() > start {
+                let reason = "it does not lie behind the part before and before the directory";
+                return Err(error(name_of(entry.part), entry.offset, reason));
             }
-            if let Some(at) = (behind..entry.offset).find(|at| bytes[*at] != 0) {
-                return Err(error(name, at, "it is not preceded by zeros"));
-            }
-            behind = entry.offset + entry.length;
-            if crc32c::crc32c(&bytes[entry.offset..behind]) != entry.checksum {
-                return Err(error(name, entry.offset, "its checksum is another"));
-            }
+            behind = entry.end();
         }
         match behind == start {
-            true => Ok(Self { object, bytes, entries, checksum }),
+            true => Ok(End::Known(Self { object, bytes, start: before, entries, checksum, version })),
             false => Err(error("directory", behind, "it does not lie behind the last part")),
+        }
+    }
+
+    fn error(&self, part: u8, offset: usize, reason: String) -> FileError {
+        FileError { object: self.object.into(), part: name_of(part), offset, reason }
+    }
+
+    /// The bytes of a part, unchecked.
+    pub(super) fn held(&self, entry: &Entry) -> Result<&'b [u8], FileError> {
+        let held = entry.offset.checked_sub(self.start).and_then(|start| self.bytes.get(start..start + entry.length));
+        held.ok_or_else(|| self.error(entry.part, entry.offset, "it was not read".into()))
+    }
+
+    /// The bytes of a part, which are checked.
+    fn check(&self, entry: &Entry) -> Result<&'b [u8], FileError> {
+        let held = self.held(entry)?;
+        match crc32c::crc32c(held) == entry.checksum {
+            true => Ok(held),
+            false => Err(self.error(entry.part, entry.offset, "its checksum is another".into())),
         }
     }
 
@@ -259,45 +327,82 @@ impl<'b> Container<'b> {
         self.object
     }
 
+    /// Whether its parts have labels: what is read of it may then be left for later.
+    pub fn is_labelled(&self) -> bool {
+        self.version != VERSION_BEFORE
+    }
+
     /// The checksum that stands for the object.
     pub fn checksum(&self) -> u32 {
         self.checksum
     }
 
+    /// The bytes that it takes.
+    pub fn bytes(&self) -> usize {
+        self.start + self.bytes.len()
+    }
+
+    /// Where parts of a kind lie, and their codecs.
+    pub(super) fn entries(&self, part: Part) -> impl Iterator<Item = &Entry> {
+        self.entries.iter().filter(move |entry| entry.part == part as u8)
+    }
+
+    /// Where the part lies of which an object has one, which must be in the codec given.
+    pub(super) fn only(&self, part: Part, codec: u8) -> Result<&Entry, FileError> {
+        let entry = self.entries(part).next();
+        let entry = entry.ok_or_else(|| self.error(part as u8, self.bytes(), "it is not there".into()))?;
+        self.expect_codec(entry, codec)?;
+        Ok(entry)
+    }
+
+    /// Checks that a part is in the codec given.
+    pub(super) fn expect_codec(&self, entry: &Entry, codec: u8) -> Result<(), FileError> {
+        let reason = || format!("it is in codec {}, and this program reads {codec}", entry.codec);
+        if entry.codec == codec { Ok(()) } else { Err(self.error(entry.part, entry.offset, reason())) }
+    }
+
+    /// Reads a part's label.
+    pub(super) fn label<T>(
+        &self,
+        entry: &Entry,
+        read: impl FnOnce(&mut Reader<'_>) -> Result<T, BinaryError>,
+    ) -> Result<T, FileError> {
+        let mut reader = Reader::new(&entry.label);
+        let read = read(&mut reader).and_then(|value| reader.end().map(|()| value));
+        read.map_err(|wrong| self.error(entry.part, entry.offset, format!("its label is damaged: {}", wrong.reason)))
+    }
+
     /// The codec of a part, if the object has it.
     pub(super) fn codec(&self, part: Part) -> Option<u8> {
-        self.entries.iter().find(|entry| entry.part == part as u8).map(|entry| entry.codec)
+        self.entries(part).next().map(|entry| entry.codec)
     }
 
     /// A part that not every object of the kind has.
     pub(super) fn find(&self, part: Part, codec: u8) -> Result<Option<PartReader<'b>>, FileError> {
-        match self.entries.iter().any(|entry| entry.part == part as u8) {
-            true => self.part(part, codec).map(Some),
-            false => Ok(None),
+        match self.entries(part).next() {
+            Some(_) => self.part(part, codec).map(Some),
+            None => Ok(None),
         }
     }
 
     /// A part, which must be in the codec given. Parts that this program does not know are left alone.
     pub(super) fn part(&self, part: Part, codec: u8) -> Result<PartReader<'b>, FileError> {
-        let error =
-            |offset, reason: String| FileError { object: self.object.into(), part: part.name(), offset, reason };
-        let entry = self.entries.iter().find(|entry| entry.part == part as u8);
-        let entry = entry.ok_or_else(|| error(self.bytes.len(), "it is not there".into()))?;
-        if entry.codec != codec {
-            let reason = format!("it is in codec {}, and this program reads {codec}", entry.codec);
-            return Err(error(entry.offset, reason));
-        }
-        let bytes = &self.bytes[entry.offset..entry.offset + entry.length];
-        Ok(PartReader { object: self.object, part, start: entry.offset, bytes })
+        let entry = self.only(part, codec)?;
+        Ok(PartReader { object: self.object, part, start: entry.offset, bytes: self.check(entry)? })
     }
 }
 
-fn read_directory(reader: &mut Reader<'_>) -> Result<Vec<Entry>, BinaryError> {
+fn error_in(object: &str) -> impl Fn(&'static str, usize, &str) -> FileError {
+    move |part, offset, reason| FileError { object: object.into(), part, offset, reason: reason.into() }
+}
+
+fn read_directory(reader: &mut Reader<'_>, version: u8) -> Result<Vec<Entry>, BinaryError> {
     let mut entries = Vec::new();
     for _ in 0..reader.count()? {
         let (part, codec) = (reader.byte()?, reader.byte()?);
+        let label = if version == VERSION_BEFORE { Vec::new() } else { reader.bytes()?.to_vec() };
         let (offset, length) = (reader.small()?, reader.small()?);
-        entries.push(Entry { part, codec, offset, length, checksum: u32::from_le_bytes(reader.array()?) });
+        entries.push(Entry { part, codec, label, offset, length, checksum: u32::from_le_bytes(reader.array()?) });
     }
     reader.end()?;
     Ok(entries)

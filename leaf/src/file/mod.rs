@@ -14,10 +14,13 @@ pub mod checkpoint;
 pub mod container;
 pub mod manifest;
 pub mod segment;
+mod segment_before;
 mod unsettled;
 
 use basalt_common::binary::BinaryError;
 use thiserror::Error;
+
+use crate::column::ColumnError;
 
 pub use container::{Container, Part, Sealed};
 
@@ -53,6 +56,11 @@ impl<'b> PartReader<'b> {
         let value = read(&mut reader).map_err(|error| self.error(error))?;
         reader.end().map_err(|error| self.error(error))?;
         Ok(value)
+    }
+
+    /// What lies at `start` is no column, or none of those that belong to one.
+    fn wrong(&self, start: usize, cause: &ColumnError) -> FileError {
+        FileError { reason: cause.to_string(), ..self.error(BinaryError { offset: start, reason: "" }) }
     }
 
     fn error(&self, BinaryError { offset, reason }: BinaryError) -> FileError {

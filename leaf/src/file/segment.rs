@@ -1,348 +1,312 @@
-//! A segment as an object: *keys* and their *run*, *columns*, their *terms*, *text* and *elements*, and *versions* in a collection that has
-//! them.
+//! A segment as an object: *columns*, their *terms*, *text* and *elements*, *versions* in a collection that has them, *keys* and their
+//! *run*.
 //!
 //! ```text
-//! keys      = segment:u64 rows:u64 zeros column                   codec 2; the _ids. Columns begin at multiples of 64 bytes
-//! key run   = as in key_run/mod.rs                                codec 1; made anew where the object has none
-//! columns   = (zeros column)… directory length:u32                codec 2; the directory's length
-//! directory = count (field count (type:u8 plain offset length)…)…  ascending by field, then type; plain: bytes as an array
-//!                                                                 in memory; the offset counts from the part's start
-//! versions  = column                                              codec 1; ints, none where a patch made the row
-//! terms     = terms… directory length:u32                         codec 1; as in terms/mod.rs; the directory's length
-//! text      = text… directory length:u32                          codec 1; as in text/mod.rs; else as terms
-//! elements  = elements… directory length:u32                      codec 1; as in elements.rs; else as terms
-//! directory = count (field type:u8 offset length)…                 ascending by field, then type; columns without are left out
-//! column    = as in column/encode.rs                              of as many rows as keys
+//! column    = as in column/encode.rs           codec 3; of as many rows as keys
+//!             label: field type:u8 present plain          how many rows have a value; bytes as an array in memory
+//! terms     = as in terms/mod.rs               codec 2; label: field type:u8
+//! text      = as in text/mod.rs                codec 2; label: field type:u8 analyzer
+//! elements  = as in elements.rs                codec 2; label: field type:u8
+//! versions  = column                           codec 1; ints, none where a patch made the row
+//! keys      = column                           codec 3; the _ids; label: segment rows
+//! key run   = as in key_run/mod.rs             codec 1
 //! ```
 //!
-//! Columns are read in place. Codec 1 of keys and columns, which is read but not written, had `segment rows id:text…` and
-//! `count (field values)…`, with values as in common/src/columns/codec.rs, and whole documents beside them.
+//! There is a part for each column and each of its indexes; columns ascend by field, then type, and stand before all indexes. Each
+//! is opened when it is first read. From the versions on, an object is on this machine wherever the rest of it is: that is its *end*.
+//! What was written before is in `segment_before.rs`.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
-use basalt_common::binary::{BinaryError, Reader, put_varint};
-use basalt_common::columns::{TypedColumns, codec as columns, storage_type};
+use basalt_common::binary::{BinaryError, Reader, put_bytes, put_varint};
+use basalt_common::columns::TypedColumns;
 use basalt_common::id::FieldId;
+use basalt_common::text::Analyzer;
 use basalt_common::value::Type;
 use bytes::Bytes;
-use datafusion::arrow::array::{Array, AsArray, Int64Array, StringArray, StringBuilder};
+use datafusion::arrow::array::{Array, AsArray, Int64Array};
 use datafusion::arrow::datatypes::{DataType, Int64Type};
 
-use super::container::{ALIGNMENT, Container, ContainerBuilder, Kind, Part, Sealed};
-use super::{FileError, PartReader};
-use crate::column::{self, Column, ColumnError};
-use crate::elements::Elements;
+use super::container::{Container, ContainerBuilder, End, Entry, Kind, Part, Sealed};
+use super::{FileError, segment_before};
+use crate::cache::{CachedObject, ExtentPlace};
+use crate::column::{self, Column};
 use crate::field::{FieldValues, FileColumn, FileColumns, Ids, RowSet, all_rows, put_elements, put_terms, put_text};
 use crate::indexes::Indexes;
 use crate::key_run::KeyRun;
+use crate::piece::{ColumnShape, Open, Piece, Place, TermsShape};
 use crate::segment::{Segment, SegmentBytes, SegmentDamage, SegmentId};
-use crate::terms::Terms;
-use crate::text::TextIndex;
 
-const KEYS_CODEC: u8 = 2;
-const COLUMNS_CODEC: u8 = 2;
+const KEYS_CODEC: u8 = 3;
+const COLUMN_CODEC: u8 = 3;
 const VERSIONS_CODEC: u8 = 1;
-const TERMS_CODEC: u8 = 1;
-const TEXT_CODEC: u8 = 1;
-const ELEMENTS_CODEC: u8 = 1;
+const INDEX_CODEC: u8 = 2;
 const KEY_RUN_CODEC: u8 = 1;
 
-/// The codec of keys and columns that were written before.
-const CODEC_BEFORE: u8 = 1;
-
-/// Bytes of the directory's length.
-const LENGTH_BYTES: usize = 4;
+/// Parts of a kind that lie next to each other are brought together, until they are of so many bytes.
+const EXTENT_BYTES: usize = 1 << 20;
 
 /// The object of a segment, with the indexes that its fields are to have. Takes long: not for the async threads.
 ///
 /// # Errors
-/// The segment lies in a file, and is damaged there.
+/// The segment lies in a file, and is damaged there, or cannot be read.
 pub fn encode(segment: &Segment, indexes: &Indexes) -> Result<Sealed, SegmentDamage> {
     let rows = all_rows(segment.rows());
     let damage = |field| move |cause| SegmentDamage { segment: segment.id(), field, cause };
     let ids = segment.ids().take(RowSet(&rows)).map_err(damage(None))?;
-    let mut fields = Vec::new();
-    for (field, values) in segment.fields() {
-        fields.push((*field, values.take(RowSet(&rows)).map_err(damage(Some(*field)))?));
-    }
     let mut object = ContainerBuilder::new(Kind::Segment);
-    object.part(Part::Keys, KEYS_CODEC, |out| {
-        out.extend_from_slice(&segment.id().0.to_le_bytes());
-        out.extend_from_slice(&(segment.rows() as u64).to_le_bytes());
-        put_column(out, &ids);
-    });
-    object.part(Part::KeyRun, KEY_RUN_CODEC, |out| match segment.key_run() {
+    let mut of_columns = Vec::new();
+    for (field, values) in segment.fields() {
+        let values = values.take(RowSet(&rows)).map_err(damage(Some(*field)))?;
+        put_field(&mut object, *field, &values, indexes, &mut of_columns);
+    }
+    of_columns.sort_by_key(|index| index.part as u8);
+    for Index { part, label, bytes } in of_columns {
+        object.labelled(part, INDEX_CODEC, label, |out| out.extend(bytes));
+    }
+    if let Some(versions) = segment.versions() {
+        object.part(Part::Versions, VERSIONS_CODEC, |out| put_column(out, versions));
+    }
+    let mut label = Vec::new();
+    put_varint(&mut label, segment.id().0);
+    put_varint(&mut label, segment.rows() as u64);
+    object.labelled(Part::Keys, KEYS_CODEC, label, |out| put_column(out, &ids));
+    let run = segment.key_run().map_err(damage(None))?;
+    object.part(Part::KeyRun, KEY_RUN_CODEC, |out| match run {
         Some(run) => out.extend_from_slice(run.bytes()),
         None => out.extend_from_slice(KeyRun::of(&ids).bytes()),
     });
-    let [mut terms, mut text, mut elements] = [(); 3].map(|()| IndexBuilder::default());
-    object.part(Part::Columns, COLUMNS_CODEC, |out| {
-        put_columns(out, &fields, |field, of, array, written| {
-            let column = Column::open(Bytes::copy_from_slice(written), array.data_type(), array.len() as u64);
-            let column = column.expect("it was just written");
-            let indexes = indexes.field(field);
-            terms.add(field, of, |out| put_terms(of, array, &column, indexes, out));
-            text.add(field, of, |out| put_text(of, array, &column, indexes, out));
-            elements.add(field, of, |out| put_elements(of, array, indexes, out));
-        });
-    });
-    object.part(Part::Terms, TERMS_CODEC, |out| terms.put(out));
-    object.part(Part::Text, TEXT_CODEC, |out| text.put(out));
-    object.part(Part::Elements, ELEMENTS_CODEC, |out| elements.put(out));
-    if let Some(versions) = segment.versions() {
-        object.part(Part::Versions, VERSIONS_CODEC, |out| {
-            put_column(out, versions);
-        });
-    }
     Ok(object.seal())
 }
 
-/// Appends a column; returns where it begins.
-fn put_column(out: &mut Vec<u8>, array: &dyn Array) -> usize {
-    let start = out.len().next_multiple_of(ALIGNMENT);
-    out.resize(start, 0);
+fn put_column(out: &mut Vec<u8>, array: &dyn Array) {
     column::encode(array, out).expect("typed columns are arrays of storage types");
-    start
 }
 
-/// Indexes of columns, one behind the other.
-#[derive(Default)]
-struct IndexBuilder {
+/// An index of a column, until all columns are written.
+struct Index {
+    part: Part,
+    label: Vec<u8>,
     bytes: Vec<u8>,
-    directory: Vec<u8>,
-    columns: u64,
 }
 
-impl IndexBuilder {
-    /// Appends that of a column, if it has one.
-    fn add(&mut self, field: FieldId, of: Type, put: impl FnOnce(&mut Vec<u8>) -> Result<bool, ColumnError>) {
-        let start = self.bytes.len();
-        if !put(&mut self.bytes).expect("the column was written from its array") {
-            return;
-        }
-        put_varint(&mut self.directory, field.0.into());
-        self.directory.push(of.code());
-        put_varint(&mut self.directory, start as u64);
-        put_varint(&mut self.directory, (self.bytes.len() - start) as u64);
-        self.columns += 1;
-    }
-
-    fn put(self, out: &mut Vec<u8>) {
-        out.extend(self.bytes);
-        let start = out.len();
-        put_varint(out, self.columns);
-        out.extend(self.directory);
-        put_length(out, start);
-    }
+fn label(field: FieldId, of: Type) -> Vec<u8> {
+    let mut label = Vec::new();
+    put_varint(&mut label, field.0.into());
+    label.push(of.code());
+    label
 }
 
-/// Appends how many bytes lie behind `start`.
-fn put_length(out: &mut Vec<u8>, start: usize) {
-    let length = u32::try_from(out.len() - start).expect("a segment has fewer fields than 2^26");
-    out.extend_from_slice(&length.to_le_bytes());
-}
-
-/// Appends columns; `written` is told of each, with its bytes.
-fn put_columns(
-    out: &mut Vec<u8>,
-    fields: &[(FieldId, TypedColumns)],
-    mut written: impl FnMut(FieldId, Type, &dyn Array, &[u8]),
+/// Appends the columns of a field; their indexes are left to be appended.
+fn put_field(
+    object: &mut ContainerBuilder,
+    field: FieldId,
+    values: &TypedColumns,
+    indexes: &Indexes,
+    of_columns: &mut Vec<Index>,
 ) {
-    let part = out.len();
-    let mut directory = Vec::new();
-    put_varint(&mut directory, fields.len() as u64);
-    for (field, values) in fields {
-        put_varint(&mut directory, field.0.into());
-        put_varint(&mut directory, values.columns().len() as u64);
-        for (of, array) in values.columns() {
-            let start = put_column(out, array);
-            written(*field, *of, array, &out[start..]);
-            directory.push(of.code());
-            put_varint(&mut directory, array.to_data().get_slice_memory_size().unwrap_or_default() as u64);
-            put_varint(&mut directory, (start - part) as u64);
-            put_varint(&mut directory, (out.len() - start) as u64);
+    const WRITTEN: &str = "the column was written from its array";
+    let indexes = indexes.field(field);
+    for (of, array) in values.columns() {
+        let (rows, present) = (array.len() as u64, (array.len() - array.null_count()) as u64);
+        let mut named = label(field, *of);
+        put_varint(&mut named, present);
+        put_varint(&mut named, array.to_data().get_slice_memory_size().unwrap_or_default() as u64);
+        let written = object.labelled(Part::Columns, COLUMN_CODEC, named, |out| put_column(out, array));
+        let column = Column::open(Bytes::copy_from_slice(written), array.data_type(), rows).expect(WRITTEN);
+        let mut index = |part, by: Option<Analyzer>, bytes| {
+            let mut label = label(field, *of);
+            if let Some(analyzer) = by {
+                put_bytes(&mut label, analyzer.to_string().as_bytes());
+            }
+            of_columns.push(Index { part, label, bytes });
+        };
+        let mut bytes = Vec::new();
+        if put_terms(*of, array, &column, indexes, &mut bytes).expect(WRITTEN) {
+            index(Part::Terms, None, std::mem::take(&mut bytes));
+        }
+        if let Some(analyzer) = put_text(*of, array, &column, indexes, &mut bytes).expect(WRITTEN) {
+            index(Part::Text, Some(analyzer), std::mem::take(&mut bytes));
+        }
+        if put_elements(*of, array, indexes, &mut bytes).expect(WRITTEN) {
+            index(Part::Elements, None, bytes);
         }
     }
-    let start = out.len();
-    out.append(&mut directory);
-    put_length(out, start);
 }
 
-/// Opens a segment in its checked object, which lies in `bytes`: its columns are read there.
+/// How many bytes of an object's end are to be on this machine, by the end of an object of so many bytes. Where that is more than
+/// there is, it may be more yet.
+///
+/// # Errors
+/// It is not the end of a segment's object with this checksum.
+pub fn end_bytes(name: &str, end: &[u8], length: usize, checksum: u32) -> Result<usize, FileError> {
+    let object = match Container::open_end(name, Kind::Segment, end, length)? {
+        End::Longer(needed) => return Ok(needed),
+        End::Known(object) => object,
+    };
+    if object.checksum() != checksum {
+        let reason = "its checksum is another: it is whole, but not the object that was named".into();
+        return Err(FileError { object: name.into(), part: "directory", offset: length, reason });
+    }
+    Ok(length - end_start(&object))
+}
+
+/// Where an object's end begins.
+fn end_start(object: &Container<'_>) -> usize {
+    let kept = [Part::Versions, Part::Keys, Part::KeyRun];
+    match object.is_labelled() {
+        true => kept.iter().flat_map(|part| object.entries(*part)).map(|entry| entry.offset).min().unwrap_or_default(),
+        false => 0,
+    }
+}
+
+/// The extents of an object: each has parts of one kind, but in a small object.
+pub fn extents(object: &Container<'_>) -> Vec<ExtentPlace> {
+    let mut extents: Vec<(ExtentPlace, Part)> = Vec::new();
+    let is_small = end_start(object) <= EXTENT_BYTES;
+    for part in [Part::Columns, Part::Terms, Part::Text, Part::Elements] {
+        for entry in object.entries(part) {
+            match extents.last_mut() {
+                Some((extent, last)) if is_small || *last == part && extent.length < EXTENT_BYTES => {
+                    extent.length = entry.offset + entry.length - extent.start;
+                    *last = part;
+                }
+                _ => extents.push((ExtentPlace { start: entry.offset, length: entry.length }, part)),
+            }
+        }
+    }
+    extents.into_iter().map(|(extent, _)| extent).collect()
+}
+
+/// Opens a segment in its object, whose end lies in `bytes`: all of it, unless the rest is to be had `away`.
 ///
 /// # Errors
 /// The parts are not what [`encode`] writes.
-pub fn decode(object: &Container<'_>, bytes: &Bytes) -> Result<Segment, FileError> {
-    let (id, ids) = match object.codec(Part::Keys) {
-        Some(CODEC_BEFORE) => {
-            let (id, ids) = object.part(Part::Keys, CODEC_BEFORE)?.read(read_keys_before)?;
-            (id, Ids::Memory(ids))
-        }
-        _ => open_keys(&object.part(Part::Keys, KEYS_CODEC)?, bytes)?,
-    };
-    let rows = ids.len();
-    let key_run = open_key_run(object, bytes, &ids)?;
-    let (fields, column_max) = match object.codec(Part::Columns) {
-        Some(CODEC_BEFORE) => {
-            let part = object.part(Part::Columns, CODEC_BEFORE)?;
-            part.read(|reader| read_fields_before(reader, rows))?
-        }
-        _ => {
-            let open = |part: Option<PartReader<'_>>| part.map(|part| IndexBytes::read(part, bytes)).transpose();
-            let terms = open(object.find(Part::Terms, TERMS_CODEC)?)?.unwrap_or_default();
-            let text = open(object.find(Part::Text, TEXT_CODEC)?)?.unwrap_or_default();
-            let elements = open(object.find(Part::Elements, ELEMENTS_CODEC)?)?.unwrap_or_default();
-            open_fields(&object.part(Part::Columns, COLUMNS_CODEC)?, bytes, rows, [terms, text, elements])?
-        }
-    };
-    let versions = object.find(Part::Versions, VERSIONS_CODEC)?;
-    let versions = versions.map(|part| open_versions(&part, bytes, rows)).transpose()?;
-    let sizes = SegmentBytes { total: bytes.len(), column_max };
-    Ok(Segment::of_parts(id, ids, versions, fields, sizes).with_key_run(key_run))
-}
-
-/// A column that begins at `start` of a part.
-fn open_column(
-    part: &PartReader<'_>,
-    bytes: &Bytes,
-    (start, length): (usize, usize),
-    of: &DataType,
-    rows: usize,
-) -> Result<Column, FileError> {
-    let held = start.checked_add(length).and_then(|end| part.bytes.get(start..end));
-    let held = held.ok_or_else(|| part.error(BinaryError { offset: start, reason: "a column does not lie in it" }))?;
-    Column::open(bytes.slice_ref(held), of, rows as u64).map_err(|cause| wrong(part, start, &cause))
-}
-
-fn wrong(part: &PartReader<'_>, start: usize, cause: &ColumnError) -> FileError {
-    FileError { reason: cause.to_string(), ..part.error(BinaryError { offset: start, reason: "" }) }
-}
-
-fn open_keys(part: &PartReader<'_>, bytes: &Bytes) -> Result<(SegmentId, Ids), FileError> {
-    let mut reader = Reader::new(part.bytes);
-    let mut number = || reader.array().map(u64::from_le_bytes).map_err(|error| part.error(error));
-    let (id, rows) = (SegmentId(number()?), number()?);
-    let rows =
-        u32::try_from(rows).map_err(|_| part.error(BinaryError { offset: 8, reason: "it has too many rows" }))?;
-    let place = (ALIGNMENT, part.bytes.len().saturating_sub(ALIGNMENT));
-    let column = open_column(part, bytes, place, &DataType::Utf8, rows as usize)?;
-    match column.present() == u64::from(rows) {
-        true => Ok((id, Ids::File(column))),
-        false => Err(part.error(BinaryError { offset: ALIGNMENT, reason: "a row has no _id" })),
+pub fn decode(object: &Container<'_>, bytes: &Bytes, away: Option<&Arc<CachedObject>>) -> Result<Segment, FileError> {
+    if !object.is_labelled() {
+        return segment_before::decode(object, bytes);
     }
+    Opener { object, name: object.name().into(), bytes, away, extents: extents(object) }.segment()
 }
 
-fn open_key_run(object: &Container<'_>, bytes: &Bytes, ids: &Ids) -> Result<KeyRun, FileError> {
-    match object.find(Part::KeyRun, KEY_RUN_CODEC)? {
-        Some(part) => KeyRun::open(bytes.slice_ref(part.bytes), ids.len()).map_err(|cause| wrong(&part, 0, &cause)),
-        None => ids.key_run().map_err(|cause| FileError {
-            object: object.name().into(),
-            part: Part::Keys.name(),
-            offset: 0,
-            reason: cause.to_string(),
-        }),
+/// Indexes of a kind, by their columns, with what their labels say.
+type IndexEntries<'o, L> = BTreeMap<(FieldId, Type), (&'o Entry, L)>;
+
+struct Opener<'o> {
+    object: &'o Container<'o>,
+    name: Arc<str>,
+    bytes: &'o Bytes,
+    away: Option<&'o Arc<CachedObject>>,
+    extents: Vec<ExtentPlace>,
+}
+
+impl Opener<'_> {
+    fn segment(&self) -> Result<Segment, FileError> {
+        let entry = self.object.only(Part::Keys, KEYS_CODEC)?;
+        let (id, rows) = self.object.label(entry, |label| Ok((SegmentId(label.varint()?), label.small::<u32>()?)))?;
+        let rows = rows as usize;
+        let shape = ColumnShape { of: DataType::Utf8, rows: rows as u64, present: rows as u64 };
+        let ids = Ids::File(Box::new(self.kept(Part::Keys, entry, shape)?), rows);
+        let run = self.object.only(Part::KeyRun, KEY_RUN_CODEC)?;
+        let run = self.kept(Part::KeyRun, run, rows)?;
+        let versions = self.versions(rows)?;
+        let (fields, column_max) = self.fields(rows)?;
+        let sizes = SegmentBytes { total: self.object.bytes(), column_max };
+        Ok(Segment::of_parts(id, ids, versions, fields, sizes).with_key_run(run))
     }
-}
 
-type Fields = (BTreeMap<FieldId, FieldValues>, usize);
+    fn place(&self, part: Part, entry: &Entry) -> Place {
+        let Entry { offset, length, checksum, .. } = *entry;
+        Place { object: Arc::clone(&self.name), part: part.name(), offset, length, checksum }
+    }
 
-/// Where the directory at a part's end begins, and its bytes.
-fn directory<'b>(part: &PartReader<'b>) -> Result<(usize, Reader<'b>), FileError> {
-    let short = || part.error(BinaryError { offset: part.bytes.len(), reason: "it ends too early" });
-    let (held, length) = part.bytes.split_last_chunk::<LENGTH_BYTES>().ok_or_else(short)?;
-    let start = held.len().checked_sub(u32::from_le_bytes(*length) as usize).ok_or_else(short)?;
-    Ok((start, Reader::new(&held[start..])))
-}
+    /// A part of the object's end.
+    fn kept<T: Open>(&self, part: Part, entry: &Entry, shape: T::Shape) -> Result<Piece<T>, FileError> {
+        let held = self.object.held(entry)?;
+        Ok(Piece::here(self.place(part, entry), self.bytes.slice_ref(held), self.away.cloned(), shape))
+    }
 
-/// The indexes of a segment's columns, until these are opened.
-#[derive(Default)]
-struct IndexBytes(BTreeMap<(FieldId, Type), Bytes>);
+    /// A part that may be elsewhere.
+    fn piece<T: Open>(&self, part: Part, entry: &Entry, shape: T::Shape) -> Result<Piece<T>, FileError> {
+        let Some(away) = self.away else { return self.kept(part, entry, shape) };
+        let behind = self.extents.partition_point(|extent| extent.start <= entry.offset);
+        let extent = self.extents[behind.checked_sub(1).expect("every part of these kinds is in an extent")];
+        Ok(Piece::away(self.place(part, entry), Arc::clone(away), extent, shape))
+    }
 
-impl IndexBytes {
-    fn read(part: PartReader<'_>, bytes: &Bytes) -> Result<Self, FileError> {
-        let (start, mut reader) = directory(&part)?;
-        let error = |BinaryError { offset, reason }| part.error(BinaryError { offset: start + offset, reason });
+    fn versions(&self, rows: usize) -> Result<Option<Int64Array>, FileError> {
+        let Some(part) = self.object.find(Part::Versions, VERSIONS_CODEC)? else { return Ok(None) };
+        let column = Column::open(self.bytes.slice_ref(part.bytes), &DataType::Int64, rows as u64);
+        let versions = column.and_then(|column| column.read(0..rows as u64));
+        let versions = versions.map_err(|cause| part.wrong(0, &cause))?;
+        Ok(Some(versions.as_primitive::<Int64Type>().clone()))
+    }
+
+    /// The indexes of a kind, by their columns.
+    fn indexes<L>(
+        &self,
+        part: Part,
+        read: impl Fn(&mut Reader<'_>) -> Result<L, BinaryError>,
+    ) -> Result<IndexEntries<'_, L>, FileError> {
         let mut all = BTreeMap::new();
-        for _ in 0..reader.count().map_err(error)? {
-            let field = FieldId(reader.small().map_err(error)?);
-            let of = Type::from_code(reader.byte().map_err(error)?);
-            let of = of.ok_or_else(|| error(reader.error("an index is of an unknown type")))?;
-            let (at, length): (usize, usize) = (reader.small().map_err(error)?, reader.small().map_err(error)?);
-            let held = at.checked_add(length).filter(|end| *end <= start).map(|end| &part.bytes[at..end]);
-            let held = held.ok_or_else(|| error(reader.error("an index does not lie in it")))?;
-            all.insert((field, of), bytes.slice_ref(held));
+        for entry in self.object.entries(part) {
+            self.object.expect_codec(entry, INDEX_CODEC)?;
+            let (column, more) = self.object.label(entry, |label| Ok((read_column(label)?, read(label)?)))?;
+            all.insert(column, (entry, more));
         }
-        reader.end().map_err(error)?;
-        Ok(Self(all))
+        Ok(all)
     }
 
-    /// That of a column, if it has one.
-    fn take(&mut self, field: FieldId, of: Type) -> Option<Bytes> {
-        self.0.remove(&(field, of))
+    fn fields(&self, rows: usize) -> Result<(BTreeMap<FieldId, FieldValues>, usize), FileError> {
+        let terms = self.indexes(Part::Terms, |_| Ok(()))?;
+        let text = self.indexes(Part::Text, |label| {
+            let unknown = BinaryError { offset: label.offset(), reason: "an analyser is not known to this program" };
+            label.text()?.parse::<Analyzer>().map_err(|_| unknown)
+        })?;
+        let elements = self.indexes(Part::Elements, |_| Ok(()))?;
+        let mut columns: BTreeMap<FieldId, Vec<FileColumn>> = BTreeMap::new();
+        let mut column_max = 0;
+        let rows64 = rows as u64;
+        for entry in self.object.entries(Part::Columns) {
+            self.object.expect_codec(entry, COLUMN_CODEC)?;
+            let read = |label: &mut Reader<'_>| Ok((read_column(label)?, label.varint()?, label.small::<usize>()?));
+            let ((field, of), present, plain) = self.object.label(entry, read)?;
+            column_max = column_max.max(plain);
+            let key = (field, of);
+            let of_terms = |entry| self.piece(Part::Terms, entry, TermsShape { rows: rows64, present });
+            columns.entry(field).or_default().push(FileColumn {
+                of,
+                present,
+                column: self.piece(Part::Columns, entry, ColumnShape::new(of, rows64, present))?,
+                terms: terms.get(&key).map(|(entry, ())| of_terms(entry)).transpose()?,
+                text: match text.get(&key) {
+                    Some((entry, analyzer)) => Some((*analyzer, self.piece(Part::Text, entry, rows64)?)),
+                    None => None,
+                },
+                elements: match elements.get(&key) {
+                    Some((entry, ())) => Some(self.piece(Part::Elements, entry, rows64)?),
+                    None => None,
+                },
+            });
+        }
+        let unordered = |reason: &str| FileError {
+            object: self.object.name().into(),
+            part: Part::Columns.name(),
+            offset: 0,
+            reason: reason.into(),
+        };
+        let mut fields = BTreeMap::new();
+        for (field, columns) in columns {
+            let columns = FileColumns::new(rows, columns).map_err(unordered)?;
+            fields.insert(field, FieldValues::File(columns));
+        }
+        Ok((fields, column_max))
     }
 }
 
-fn open_fields(
-    part: &PartReader<'_>,
-    bytes: &Bytes,
-    rows: usize,
-    [mut terms, mut text, mut elements]: [IndexBytes; 3],
-) -> Result<Fields, FileError> {
-    let (start, mut reader) = directory(part)?;
-    let error = |BinaryError { offset, reason }| part.error(BinaryError { offset: start + offset, reason });
-    let (mut fields, mut column_max) = (BTreeMap::new(), 0);
-    for _ in 0..reader.count().map_err(error)? {
-        let field = FieldId(reader.small().map_err(error)?);
-        if fields.last_key_value().is_some_and(|(before, _)| *before >= field) {
-            return Err(error(reader.error("fields are not ascending")));
-        }
-        let mut columns = Vec::new();
-        for _ in 0..reader.count().map_err(error)? {
-            let of = Type::from_code(reader.byte().map_err(error)?);
-            let of = of.ok_or_else(|| error(reader.error("a column is of an unknown type")))?;
-            column_max = column_max.max(reader.small().map_err(error)?);
-            let place = (reader.small().map_err(error)?, reader.small().map_err(error)?);
-            let column = open_column(part, bytes, place, &storage_type(of), rows)?;
-            let wrong = |cause: ColumnError| wrong(part, place.0, &cause);
-            let terms = terms.take(field, of).map(|bytes| Terms::open(bytes, &column)).transpose().map_err(wrong)?;
-            let text = text.take(field, of).map(|bytes| TextIndex::open(bytes, rows as u64)).transpose();
-            let elements = elements.take(field, of).map(|bytes| Elements::open(&bytes, rows as u64)).transpose();
-            let (text, elements) = (text.map_err(wrong)?, elements.map_err(wrong)?);
-            columns.push(FileColumn { of, column, terms, text, elements });
-        }
-        let columns = FileColumns::new(rows, columns).map_err(|reason| error(reader.error(reason)))?;
-        fields.insert(field, FieldValues::File(columns));
-    }
-    reader.end().map_err(error)?;
-    Ok((fields, column_max))
-}
-
-fn open_versions(part: &PartReader<'_>, bytes: &Bytes, rows: usize) -> Result<Int64Array, FileError> {
-    let column = open_column(part, bytes, (0, part.bytes.len()), &DataType::Int64, rows)?;
-    let versions = column.read(0..rows as u64).map_err(|cause| wrong(part, 0, &cause))?;
-    Ok(versions.as_primitive::<Int64Type>().clone())
-}
-
-fn read_keys_before(reader: &mut Reader<'_>) -> Result<(SegmentId, StringArray), BinaryError> {
-    let segment = SegmentId(reader.varint()?);
-    let rows = reader.count()?;
-    let mut ids = StringBuilder::new();
-    for _ in 0..rows {
-        ids.append_value(reader.text()?);
-    }
-    Ok((segment, ids.finish()))
-}
-
-fn read_fields_before(reader: &mut Reader<'_>, rows: usize) -> Result<Fields, BinaryError> {
-    let (mut fields, mut column_max) = (BTreeMap::new(), 0);
-    for _ in 0..reader.count()? {
-        let field = FieldId(reader.small()?);
-        if fields.last_key_value().is_some_and(|(before, _)| *before >= field) {
-            return Err(reader.error("fields are not ascending"));
-        }
-        let values = columns::decode(reader, rows)?;
-        column_max = column_max.max(values.bytes());
-        fields.insert(field, FieldValues::Memory(values));
-    }
-    Ok((fields, column_max))
+fn read_column(label: &mut Reader<'_>) -> Result<(FieldId, Type), BinaryError> {
+    let field = FieldId(label.small()?);
+    let of = Type::from_code(label.byte()?).ok_or(BinaryError { offset: 0, reason: "it is of an unknown type" })?;
+    Ok((field, of))
 }

@@ -166,7 +166,7 @@ impl Sample {
 type Read = fn(&Container<'_>, &Bytes) -> Result<(), String>;
 
 fn read_segment(object: &Container<'_>, bytes: &Bytes) -> Result<(), String> {
-    let version = SegmentVersion::new(segment::decode(object, bytes).map_err(|error| error.to_string())?);
+    let version = SegmentVersion::new(segment::decode(object, bytes, None).map_err(|error| error.to_string())?);
     if version.segment().rows() > 10_000 {
         // Columns of equal values go along with a lie about how many there are; to read them all takes long.
         return Ok(());
@@ -216,7 +216,7 @@ fn files_hold_what_memory_holds() {
             let segment = version.segment();
             let bytes = sealed(segment).bytes;
             let object = Container::open("s", Kind::Segment, &bytes).expect("it was sealed");
-            let read = Arc::new(segment::decode(&object, &bytes).expect("it was encoded"));
+            let read = Arc::new(segment::decode(&object, &bytes, None).expect("it was encoded"));
             assert_eq!((read.id(), read.rows(), read.versions()), (segment.id(), segment.rows(), segment.versions()));
             let (file, memory) = (version.with_segment(Arc::clone(&read)), version);
             for rows in [all_rows(read.rows()), UInt32Array::from_iter_values((0..read.rows() as u32).step_by(2))] {
@@ -320,12 +320,12 @@ fn a_part_in_another_codec_is_refused_by_name() {
     builder.part(Part::Keys, 200, |out| out.push(0));
     let sealed = builder.seal();
     let object = Container::open("x", Kind::Segment, &sealed.bytes).expect("it was sealed");
-    let error = segment::decode(&object, &sealed.bytes).expect_err("the codec is unknown");
-    assert_eq!((error.part, error.reason.as_str()), ("keys", "it is in codec 200, and this program reads 2"));
+    let error = segment::decode(&object, &sealed.bytes, None).expect_err("the codec is unknown");
+    assert_eq!((error.part, error.reason.as_str()), ("keys", "it is in codec 200, and this program reads 3"));
     let mut builder = ContainerBuilder::new(Kind::Segment);
     builder.part(Part::Columns, 1, |out| out.push(0));
     let sealed = builder.seal();
     let object = Container::open("x", Kind::Segment, &sealed.bytes).expect("it was sealed");
-    let error = segment::decode(&object, &sealed.bytes).expect_err("there are no keys");
+    let error = segment::decode(&object, &sealed.bytes, None).expect_err("there are no keys");
     assert_eq!(error.reason, "it is not there");
 }

@@ -24,6 +24,7 @@ use crate::column::{Column, ColumnError, Datum, Predicate};
 use crate::elements::Elements;
 use crate::field::FieldValues;
 use crate::overlay::Overlay;
+use crate::piece::{Held, Piece};
 use crate::segment::SegmentVersion;
 use crate::text::TextIndex;
 
@@ -57,10 +58,10 @@ enum Sought {
 enum Source<'v> {
     /// No row has such values.
     Nothing,
-    Text(&'v TextIndex, &'v TextQuery),
-    Dictionary(&'v Column, &'v TextQuery),
-    Pieces(&'v TextIndex, &'v [String]),
-    Elements(&'v Elements, &'v Predicate<'static>),
+    Text(Held<'v, TextIndex>, &'v TextQuery),
+    Dictionary(Held<'v, Column>, &'v TextQuery),
+    Pieces(Held<'v, TextIndex>, &'v [String]),
+    Elements(Held<'v, Elements>, &'v Predicate<'static>),
 }
 
 impl Search {
@@ -101,32 +102,38 @@ impl Search {
         !matches!(self.sought, Sought::Pieces(_))
     }
 
-    fn source<'v>(&'v self, version: &'v SegmentVersion) -> Option<Source<'v>> {
-        match &self.sought {
-            Sought::Words(query) => {
-                let Some(encoded) = self.on.column(version)? else { return Some(Source::Nothing) };
-                match encoded.text.filter(|text| text.answers(query)) {
-                    Some(text) => Some(Source::Text(text, query)),
-                    None => encoded.column.distinct().map(|_| Source::Dictionary(encoded.column, query)),
-                }
-            }
-            Sought::Pieces(pieces) => {
-                let Some(encoded) = self.on.column(version)? else { return Some(Source::Nothing) };
-                let text = encoded.text.filter(|text| text.analyzer() == Analyzer::default())?;
-                Some(Source::Pieces(text, pieces))
-            }
-            Sought::Elements(predicate) => {
-                let Place::Field(field) = self.on.place else { return None };
-                let file = match version.layers(field).0 {
-                    None => return Some(Source::Nothing),
-                    Some(FieldValues::Memory(_)) => return None,
-                    Some(FieldValues::File(file)) => file,
-                };
-                let Some(arrays) = file.find(Type::Array) else { return Some(Source::Nothing) };
-                let elements = arrays.elements.as_ref().filter(|elements| elements.tell(self.on.of))?;
-                Some(Source::Elements(elements, predicate))
-            }
+    fn source<'v>(&'v self, version: &'v SegmentVersion) -> Result<Option<Source<'v>>> {
+        self.opened(version).map_err(|cause| damage(version, self.on.place, cause))
+    }
+
+    fn opened<'v>(&'v self, version: &'v SegmentVersion) -> Result<Option<Source<'v>>, ColumnError> {
+        if let Sought::Elements(predicate) = &self.sought {
+            let Place::Field(field) = self.on.place else { return Ok(None) };
+            let file = match version.layers(field).0 {
+                None => return Ok(Some(Source::Nothing)),
+                Some(FieldValues::Memory(_)) => return Ok(None),
+                Some(FieldValues::File(file)) => file,
+            };
+            let Some(arrays) = file.find(Type::Array) else { return Ok(Some(Source::Nothing)) };
+            let elements = arrays.elements.as_ref().map(Piece::get).transpose()?;
+            let elements = elements.filter(|elements| elements.tell(self.on.of));
+            return Ok(elements.map(|elements| Source::Elements(elements, predicate)));
         }
+        let Some(encoded) = self.on.column(version) else { return Ok(None) };
+        let Some(encoded) = encoded else { return Ok(Some(Source::Nothing)) };
+        Ok(match &self.sought {
+            Sought::Words(query) => match encoded.words(query.analyzer)?.filter(|text| text.answers(query)) {
+                Some(text) => Some(Source::Text(text, query)),
+                None => {
+                    let column = encoded.column()?;
+                    column.distinct().is_some().then_some(Source::Dictionary(column, query))
+                }
+            },
+            Sought::Pieces(pieces) => {
+                encoded.words(Analyzer::default())?.map(|text| Source::Pieces(text, pieces.as_slice()))
+            }
+            Sought::Elements(_) => None,
+        })
     }
 
     fn overlay<'v>(&self, version: &'v SegmentVersion) -> Option<&'v Overlay> {
@@ -138,7 +145,7 @@ impl Search {
 
     /// How many rows match at most, if an index tells that.
     pub(super) fn rows_at_most(&self, version: &SegmentVersion) -> Result<Option<usize>> {
-        let named = match self.source(version) {
+        let named = match self.source(version)? {
             Some(Source::Nothing) => Ok(0),
             Some(Source::Text(text, query)) => text.rows_at_most(query).map(|rows| rows as usize),
             Some(Source::Elements(elements, predicate)) => elements.count(self.on.of, predicate),
@@ -151,7 +158,7 @@ impl Search {
 
     /// Whether to find all rows that match is cheaper than to look at so many values.
     pub(super) fn pays(&self, version: &SegmentVersion, values: usize) -> Result<bool> {
-        Ok(match self.source(version) {
+        Ok(match self.source(version)? {
             None => false,
             Some(Source::Dictionary(column, _)) => column.distinct().is_some_and(|strings| strings <= values),
             Some(Source::Pieces(text, _)) => text.words() * ROWS_PER_WORD <= values,
@@ -163,11 +170,11 @@ impl Search {
 
     /// The rows that match (or may, where the search is not exact), some of which may be dead; `None` where each value has to be looked at.
     pub(super) fn rows(&self, condition: &Condition, version: &SegmentVersion) -> Result<Option<RoaringBitmap>> {
-        let rows = match self.source(version) {
+        let rows = match self.source(version)? {
             None => return Ok(None),
             Some(Source::Nothing) => Ok(RoaringBitmap::new()),
             Some(Source::Text(text, query)) => text.rows(query),
-            Some(Source::Dictionary(column, query)) => of_dictionary(column, query),
+            Some(Source::Dictionary(column, query)) => of_dictionary(&column, query),
             Some(Source::Pieces(text, pieces)) => text.rows_with_pieces(pieces),
             Some(Source::Elements(elements, predicate)) => {
                 elements.rows(self.on.of, predicate).map(|rows| rows.into_iter().collect())

@@ -14,6 +14,7 @@ use super::test::{Place, Test};
 use super::{Condition, INDEX_SHARE, INDEX_SHARE_OF_STRINGS, damage};
 use crate::column::Predicate;
 use crate::overlay::Overlay;
+use crate::piece::Held;
 use crate::segment::SegmentVersion;
 use crate::terms::Terms;
 
@@ -32,7 +33,7 @@ pub(super) struct Found<'v> {
 }
 
 enum Named<'v> {
-    Terms { test: &'v Test, terms: Option<(&'v Terms, Vec<Range<u32>>)>, overlay: Option<&'v Overlay> },
+    Terms { test: &'v Test, terms: Option<(Held<'v, Terms>, Vec<Range<u32>>)>, overlay: Option<&'v Overlay> },
     Search(&'v Search),
 }
 
@@ -51,24 +52,25 @@ impl<'v> Found<'v> {
 
     fn of_test(condition: usize, test: &'v Test, version: &'v SegmentVersion) -> Result<Option<Self>> {
         let Place::Field(field) = test.on.place else { return Ok(None) };
-        let Some(column) = test.on.column(version) else { return Ok(None) };
-        let terms = match column.map(|column| (column, column.terms)) {
-            None => None,
-            Some((_, None)) => return Ok(None),
-            Some((column, Some(terms))) => {
-                if matches!(&test.predicate, Predicate::In(set) if set.len() > terms.ranks() as usize / ROWS_PER_VALUE + 1)
-                {
-                    return Ok(None);
-                }
-                let found = terms.find(column.column, &test.predicate);
-                Some((terms, found.map_err(|cause| damage(version, test.on.place, cause))?))
+        let Some(encoded) = test.on.column(version) else { return Ok(None) };
+        let damaged = |cause| damage(version, test.on.place, cause);
+        let (mut terms, mut share) = (None, INDEX_SHARE);
+        if let Some(encoded) = encoded {
+            let Some(of_column) = encoded.terms().map_err(damaged)? else { return Ok(None) };
+            let ranks = of_column.ranks() as usize;
+            if matches!(&test.predicate, Predicate::In(set) if set.len() > ranks / ROWS_PER_VALUE + 1) {
+                return Ok(None);
             }
-        };
+            let column = encoded.column().map_err(damaged)?;
+            let found = of_column.find(&column, &test.predicate).map_err(damaged)?;
+            if test.on.of == Type::String && column.distinct().is_none() {
+                share = INDEX_SHARE_OF_STRINGS;
+            }
+            terms = Some((of_column, found));
+        }
         let (_, overlay) = version.layers(field);
         let laid = overlay.into_iter().flat_map(Overlay::runs).map(|run| run.rows().len()).sum::<usize>();
         let named = terms.iter().flat_map(|(_, ranks)| ranks).map(ExactSizeIterator::len).sum::<usize>();
-        let is_wide = column.is_some_and(|encoded| test.on.of == Type::String && encoded.column.distinct().is_none());
-        let share = if is_wide { INDEX_SHARE_OF_STRINGS } else { INDEX_SHARE };
         Ok(Some(Self { condition, rows: named + laid, share, named: Named::Terms { test, terms, overlay } }))
     }
 

@@ -42,8 +42,8 @@ use crate::segment::{SegmentDamage, SegmentVersion};
 use bits::Bits;
 use by_index::Search;
 use by_terms::Found;
-use test::Test;
-pub(crate) use test::{Encoded, Place, Tested};
+use test::{Encoded, Test};
+pub(crate) use test::{Place, Tested};
 pub use top::Top;
 
 /// Terms are followed where they name at most one of so many rows: to find and read a row by itself costs as much as to test so many
@@ -165,7 +165,9 @@ impl Selector {
         for (index, condition) in self.conditions.iter().enumerate() {
             match condition.test.as_ref().and_then(|test| Some((test, test.on.column(version)?))) {
                 Some((test, column)) => {
-                    Self::test(condition, test, column.map(|encoded| encoded.column), version, &mut bits)?;
+                    let column = column.map(Encoded::column).transpose();
+                    let column = column.map_err(|cause| damage(version, test.on.place, cause))?;
+                    Self::test(condition, test, column.as_deref(), version, &mut bits)?;
                 }
                 None => rest.push(index),
             }
@@ -306,5 +308,5 @@ fn damage(version: &SegmentVersion, place: Place, cause: ColumnError) -> DataFus
         Place::Id => None,
         Place::Field(field) => Some(field),
     };
-    DataFusionError::External(Box::new(SegmentDamage { segment: version.segment().id(), field, cause }))
+    SegmentDamage { segment: version.segment().id(), field, cause }.into()
 }

@@ -10,6 +10,7 @@ use basalt_common::id::FieldId;
 use basalt_common::scan::{ScanColumn, ScanFilter, ScanStep};
 use basalt_common::schema::Schema;
 use basalt_common::sql_type::{JSON, has_extension};
+use basalt_common::text::Analyzer;
 use basalt_common::value::Type;
 use datafusion::arrow::datatypes::{DataType, Field, TimeUnit};
 use datafusion::common::ScalarValue;
@@ -19,8 +20,9 @@ use datafusion::physical_expr::expressions::{
     BinaryExpr, Column as ColumnExpr, InListExpr, IsNotNullExpr, LikeExpr, Literal,
 };
 
-use crate::column::{Column, Datum, Predicate};
+use crate::column::{Column, ColumnError, Datum, Predicate};
 use crate::field::{FieldValues, FileColumn, Ids};
+use crate::piece::{Held, Piece};
 use crate::segment::SegmentVersion;
 use crate::terms::Terms;
 use crate::text::TextIndex;
@@ -41,10 +43,33 @@ pub(super) struct Test {
 
 /// What a test looks at in a file: a column, and its indexes if it has them.
 #[derive(Clone, Copy)]
-pub(crate) struct Encoded<'v> {
-    pub(crate) column: &'v Column,
-    pub(crate) terms: Option<&'v Terms>,
-    pub(crate) text: Option<&'v TextIndex>,
+pub(crate) enum Encoded<'v> {
+    Ids(&'v Piece<Column>),
+    Field(&'v FileColumn),
+}
+
+impl<'v> Encoded<'v> {
+    pub(crate) fn column(self) -> Result<Held<'v, Column>, ColumnError> {
+        match self {
+            Self::Ids(column) => column.get(),
+            Self::Field(file) => file.column.get(),
+        }
+    }
+
+    pub(crate) fn terms(self) -> Result<Option<Held<'v, Terms>>, ColumnError> {
+        match self {
+            Self::Ids(_) => Ok(None),
+            Self::Field(file) => file.terms.as_ref().map(Piece::get).transpose(),
+        }
+    }
+
+    /// The words of its texts, if an analyser made them.
+    pub(crate) fn words(self, analyzer: Analyzer) -> Result<Option<Held<'v, TextIndex>>, ColumnError> {
+        match self {
+            Self::Ids(_) => Ok(None),
+            Self::Field(file) => file.words(analyzer),
+        }
+    }
 }
 
 impl Test {
@@ -131,7 +156,7 @@ impl Tested {
         let field = match self.place {
             Place::Id => {
                 return match version.segment().ids() {
-                    Ids::File(column) => Some(Some(Encoded { column, terms: None, text: None })),
+                    Ids::File(column, _) => Some(Some(Encoded::Ids(column))),
                     Ids::Memory(_) => None,
                 };
             }
@@ -142,10 +167,7 @@ impl Tested {
         // Ints are floats where floats are wanted.
         match self.of == Type::Float && file.find(Type::Int).is_some() {
             true => None,
-            false => Some(file.find(self.of).map(|file| {
-                let FileColumn { column, terms, text, .. } = file;
-                Encoded { column, terms: terms.as_ref(), text: text.as_ref() }
-            })),
+            false => Some(file.find(self.of).map(Encoded::Field)),
         }
     }
 

@@ -8,7 +8,7 @@ use basalt_common::schema::Schema;
 use datafusion::arrow::array::UInt32Array;
 use datafusion::common::Result;
 
-use super::test::{Encoded, Place, Tested};
+use super::test::{Place, Tested};
 use super::{Selector, damage};
 use crate::column::{Column, ColumnError, Predicate};
 use crate::overlay::Overlay;
@@ -49,7 +49,10 @@ impl Top {
         schema: &Schema,
     ) -> Result<Option<UInt32Array>> {
         let Place::Field(field) = self.on.place else { return Ok(None) };
-        let Some(Some(Encoded { column, terms: Some(terms), .. })) = self.on.column(version) else { return Ok(None) };
+        let damaged = |cause| damage(version, self.on.place, cause);
+        let Some(Some(encoded)) = self.on.column(version) else { return Ok(None) };
+        let Some(terms) = encoded.terms().map_err(damaged)? else { return Ok(None) };
+        let column = encoded.column().map_err(damaged)?;
         let (_, overlay) = version.layers(field);
         let laid: usize = overlay.into_iter().flat_map(Overlay::runs).map(|run| run.rows().len()).sum();
         let share = if self.forced { 1 } else { SHARE };
@@ -57,8 +60,7 @@ impl Top {
         if self.wanted.nulls_first && column.present() < column.rows() {
             return Ok(None);
         }
-        let damaged = |cause| damage(version, self.on.place, cause);
-        let mut walk = Walk { column, terms, descending: self.wanted.descending, at: 0 };
+        let mut walk = Walk { column: &column, terms: &terms, descending: self.wanted.descending, at: 0 };
         let (mut found, mut step) = (Vec::new(), u32::try_from(self.wanted.rows).unwrap_or(u32::MAX).max(STEP));
         let pass = |mut rows: Vec<u32>, found: &mut Vec<u32>| -> Result<()> {
             rows.retain(|row| version.is_live(*row));

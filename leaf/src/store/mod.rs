@@ -14,6 +14,7 @@
 //! either named it then or never will: so what no kept manifest names is rubbish, and no clock is asked.
 
 mod directory;
+mod open;
 mod writer;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -21,13 +22,15 @@ use std::sync::Arc;
 
 use basalt_common::id::{CollectionId, ShardId};
 use bytes::Bytes;
-use futures::TryStreamExt;
+use futures::{FutureExt, StreamExt, TryStreamExt};
 use memmap2::Mmap;
 use object_store::path::Path;
 use object_store::{GetResultPayload, ObjectStore, ObjectStoreExt, PutMode, PutPayload};
 use thiserror::Error;
 
-use crate::file::container::Kind;
+use crate::cache::{Cache, CachedObject, End as SavedEnd};
+use crate::column::ColumnError;
+use crate::file::container::{End, Kind};
 use crate::file::manifest::{Manifest, ObjectRef};
 use crate::file::{Container, FileError, Sealed, checkpoint, manifest, segment};
 use crate::replica::Checkpoint;
@@ -35,7 +38,83 @@ use crate::segment::{Segment, SegmentDamage, SegmentId, SegmentVersion};
 use crate::shard::{ShardCheckpoint, Snapshot};
 
 pub use directory::open_directory;
+pub use open::{CacheSettings, OpenError, StoreLocation};
 pub use writer::Writer;
+
+/// The most segments that are opened at once: where the store is elsewhere, each takes a few ways there.
+const OPENED_AT_ONCE: usize = 16;
+
+/// So much of the end of an object is read first: mostly it is more than its directory.
+const END_GUESS: usize = 64 << 10;
+
+/// Where shards are kept: objects, and where these are not on this machine what is here of them.
+#[derive(Debug, Clone)]
+pub struct Store {
+    objects: Arc<dyn ObjectStore>,
+    cache: Option<Arc<Cache>>,
+}
+
+impl From<Arc<dyn ObjectStore>> for Store {
+    fn from(objects: Arc<dyn ObjectStore>) -> Self {
+        Self { objects, cache: None }
+    }
+}
+
+impl Store {
+    /// Objects elsewhere, with what is here of them.
+    pub fn cached(objects: Arc<dyn ObjectStore>, cache: Arc<Cache>) -> Self {
+        Self { objects, cache: Some(cache) }
+    }
+
+    /// What is here of its objects, where these are elsewhere.
+    pub fn cache(&self) -> Option<&Arc<Cache>> {
+        self.cache.as_ref()
+    }
+
+    /// Lets nobody wait for it any longer: the process ends.
+    pub fn close(&self) {
+        self.cache.iter().for_each(|cache| cache.close());
+    }
+
+    /// The collections that have objects.
+    ///
+    /// # Errors
+    /// The store cannot be listed.
+    pub async fn collections(&self) -> Result<BTreeSet<CollectionId>, StoreError> {
+        let failed = |cause| StoreError::Store { action: "list", object: "/".into(), cause };
+        let listed = self.objects.list_with_delimiter(None).await.map_err(failed)?;
+        let numbers =
+            listed.common_prefixes.iter().filter_map(|prefix| prefix.as_ref().strip_prefix('c')?.parse().ok());
+        Ok(numbers.map(CollectionId).collect())
+    }
+
+    /// Deletes all objects of a collection: it was dropped, and nobody writes it any more.
+    ///
+    /// # Errors
+    /// The store fails; some objects may be left.
+    pub async fn delete_collection(&self, collection: CollectionId) -> Result<(), StoreError> {
+        self.delete_below(&Path::from(format!("c{}", collection.0))).await
+    }
+
+    async fn delete_below(&self, prefix: &Path) -> Result<(), StoreError> {
+        let failed = |cause| StoreError::Store { action: "delete", object: prefix.to_string(), cause };
+        let objects: Vec<_> = self.objects.list(Some(prefix)).try_collect().await.map_err(failed)?;
+        for object in objects {
+            self.delete(&object.location).await.map_err(failed)?;
+        }
+        Ok(())
+    }
+
+    /// Deletes an object, if it is there.
+    async fn delete(&self, path: &Path) -> object_store::Result<()> {
+        match self.objects.delete(path).await {
+            Ok(()) | Err(object_store::Error::NotFound { .. }) => {}
+            Err(cause) => return Err(cause),
+        }
+        self.cache.iter().for_each(|cache| cache.forget(path));
+        Ok(())
+    }
+}
 
 /// How many names are tried for an object: more are taken only where something else than this program writes.
 const NAMES_MAX: u32 = 64;
@@ -54,6 +133,9 @@ pub enum StoreError {
         #[source]
         cause: object_store::Error,
     },
+    /// What is elsewhere cannot be read now.
+    #[error("{0}; it is tried again")]
+    Unavailable(String),
     /// A manifest names an object that is not there.
     #[error("object {object} is missing, and manifest {manifest} names it; restore it from a copy")]
     Missing {
@@ -98,37 +180,6 @@ pub enum StoreError {
     },
 }
 
-/// The collections that have objects in a store.
-///
-/// # Errors
-/// The store cannot be listed.
-pub async fn collections(store: &dyn ObjectStore) -> Result<BTreeSet<CollectionId>, StoreError> {
-    let failed = |cause| StoreError::Store { action: "list", object: "/".into(), cause };
-    let listed = store.list_with_delimiter(None).await.map_err(failed)?;
-    let numbers = listed.common_prefixes.iter().filter_map(|prefix| prefix.as_ref().strip_prefix('c')?.parse().ok());
-    Ok(numbers.map(CollectionId).collect())
-}
-
-/// Deletes all objects of a collection: it was dropped, and nobody writes it any more.
-///
-/// # Errors
-/// The store fails; some objects may be left.
-pub async fn delete_collection(store: &dyn ObjectStore, collection: CollectionId) -> Result<(), StoreError> {
-    delete_below(store, &Path::from(format!("c{}", collection.0))).await
-}
-
-async fn delete_below(store: &dyn ObjectStore, prefix: &Path) -> Result<(), StoreError> {
-    let failed = |cause| StoreError::Store { action: "delete", object: prefix.to_string(), cause };
-    let objects: Vec<_> = store.list(Some(prefix)).try_collect().await.map_err(failed)?;
-    for object in objects {
-        match store.delete(&object.location).await {
-            Ok(()) | Err(object_store::Error::NotFound { .. }) => {}
-            Err(cause) => return Err(failed(cause)),
-        }
-    }
-    Ok(())
-}
-
 /// The manifest that an object was made for, or that it is, by its name.
 fn made_for(name: &str) -> Option<u64> {
     let mut words = name.split(directory::STAGED).next()?.split('-');
@@ -152,14 +203,14 @@ fn manifest_number(name: &str) -> Option<u64> {
 /// One shard's objects.
 #[derive(Debug, Clone)]
 pub struct ShardStore {
-    store: Arc<dyn ObjectStore>,
+    store: Store,
     shard: ShardId,
 }
 
 impl ShardStore {
     /// The objects of a shard; touches nothing.
-    pub fn new(store: Arc<dyn ObjectStore>, shard: ShardId) -> Self {
-        Self { store, shard }
+    pub fn new(store: impl Into<Store>, shard: ShardId) -> Self {
+        Self { store: store.into(), shard }
     }
 
     /// The shard.
@@ -196,16 +247,16 @@ impl ShardStore {
 
     async fn create(&self, name: &str, bytes: Bytes) -> object_store::Result<()> {
         let path = self.path(name);
-        self.store.put_opts(&path, PutPayload::from_bytes(bytes), PutMode::Create.into()).await.map(|_| ())
+        self.store.objects.put_opts(&path, PutPayload::from_bytes(bytes), PutMode::Create.into()).await.map(|_| ())
     }
 
     async fn get(&self, name: &str) -> object_store::Result<Bytes> {
-        self.store.get(&self.path(name)).await?.bytes().await
+        self.store.objects.get(&self.path(name)).await?.bytes().await
     }
 
     /// An object to be read in place: mapped, where it is a file.
     async fn map(&self, name: &str) -> object_store::Result<Bytes> {
-        let got = self.store.get(&self.path(name)).await?;
+        let got = self.store.objects.get(&self.path(name)).await?;
         let GetResultPayload::File(file, _) = &got.payload else { return got.bytes().await };
         // SAFETY: an object never changes once it is there, and is removed by its name only. Who cuts a file of the store by
         // other means ends the process.
@@ -215,23 +266,50 @@ impl ShardStore {
         }
     }
 
-    /// Opens the object of a segment that a manifest names: checks all of it, and reads it in place from then on.
+    /// Opens the object of a segment that a manifest names: by its end, and reads what it holds in place from then on. What is
+    /// read is checked then.
     ///
     /// # Errors
     /// The store fails, or the object is missing, damaged or another.
     pub async fn open_segment(&self, manifest: u64, id: SegmentId, object: &ObjectRef) -> Result<Segment, StoreError> {
-        let decode = move |path: &str, bytes: &Bytes, checksum: u32| {
-            let segment = segment::decode(&open(path, Kind::Segment, bytes, checksum, manifest)?, bytes)?;
-            match segment.id() == id {
-                true => Ok(segment),
-                false => {
-                    let reason = format!("it is segment {}, not {}", segment.id().0, id.0);
-                    Err(StoreError::Unfit { object: path.into(), manifest, reason })
-                }
+        let path = self.path(&object.name);
+        let segment = match self.store.cache.clone() {
+            Some(cache) => {
+                let (cached, named) = (CachedObject::new(cache, path.clone()), object.clone());
+                self.off_the_async_threads(move || open_away(&cached, &named, manifest)).await??
+            }
+            None => {
+                let bytes = self.map(&object.name).await;
+                let decode = move |path: &str, bytes: &Bytes, checksum: u32| {
+                    Ok(segment::decode(&open_end(path, bytes, bytes.len(), checksum, manifest)?, bytes, None)?)
+                };
+                self.read(manifest, object, bytes, decode).await?
             }
         };
-        let bytes = self.map(&object.name).await;
-        self.read(manifest, object, bytes, decode).await
+        match segment.id() == id {
+            true => Ok(segment),
+            false => {
+                let reason = format!("it is segment {}, not {}", segment.id().0, id.0);
+                Err(StoreError::Unfit { object: path.to_string(), manifest, reason })
+            }
+        }
+    }
+
+    /// Keeps a segment's object here that was just put, where the store is elsewhere.
+    async fn keep(&self, object: &ObjectRef, bytes: Bytes) -> Result<(), StoreError> {
+        let Some(cache) = self.store.cache.clone() else { return Ok(()) };
+        let (cached, checksum) = (CachedObject::new(cache, self.path(&object.name)), object.checksum);
+        self.off_the_async_threads(move || {
+            let (name, length) = (cached.path().as_ref(), bytes.len());
+            let object = open_end(name, &bytes, length, checksum, 0)?;
+            let kept = segment::end_bytes(name, &bytes, length, checksum)?;
+            SavedEnd(&cached).save(bytes.slice(length - kept..));
+            for extent in segment::extents(&object) {
+                cached.take(extent, bytes.slice(extent.start..extent.start + extent.length));
+            }
+            Ok(())
+        })
+        .await?
     }
 
     /// Makes a manifest the newest. What it names is in the store, durably.
@@ -262,7 +340,8 @@ impl ShardStore {
 
     async fn names(&self) -> Result<Vec<String>, StoreError> {
         let prefix = Path::from(self.shard.to_string());
-        let objects: Vec<_> = self.store.list(Some(&prefix)).try_collect().await.map_err(self.failed("list", ""))?;
+        let objects: Vec<_> =
+            self.store.objects.list(Some(&prefix)).try_collect().await.map_err(self.failed("list", ""))?;
         Ok(objects.iter().filter_map(|object| object.location.filename().map(String::from)).collect())
     }
 
@@ -301,12 +380,14 @@ impl ShardStore {
         let bytes = self.get(&manifest.checkpoint.name).await;
         let mut kept = self.read(manifest.number, &manifest.checkpoint, bytes, decode).await?;
         let mut versions = Vec::new();
-        for (id, object) in &manifest.segments {
+        let opening: Vec<_> =
+            manifest.segments.iter().map(|(id, object)| self.open_segment(number, *id, object).boxed()).collect();
+        let opened: Vec<Segment> = futures::stream::iter(opening).buffered(OPENED_AT_ONCE).try_collect().await?;
+        for ((id, object), segment) in manifest.segments.iter().zip(opened) {
             let unfit = |reason: &str| {
                 let (object, reason) = (self.path(&object.name).to_string(), reason.to_string());
                 StoreError::Unfit { object, manifest: number, reason }
             };
-            let segment = self.open_segment(number, *id, object).await?;
             let laid = kept.laid.remove(id).ok_or_else(|| unfit("the checkpoint does not know it"))?;
             versions.push(Arc::new(SegmentVersion::restore(segment, laid.tombstones, laid.overlays).map_err(unfit)?));
         }
@@ -372,11 +453,13 @@ impl ShardStore {
             if named.contains(&name) || made_for(&name).is_none_or(|number| number > newest.number) {
                 continue;
             }
-            match self.store.delete(&self.path(&name)).await {
-                Ok(()) => deleted += 1,
-                Err(object_store::Error::NotFound { .. }) => {}
-                Err(cause) => return Err(self.failed("delete", &name)(cause)),
+            let path = self.path(&name);
+            // A query that began before a merge may yet read what was merged; the next manifest deletes it.
+            if self.store.cache.as_ref().is_some_and(|cache| cache.uses(&path)) {
+                continue;
             }
+            self.store.delete(&path).await.map_err(self.failed("delete", &name))?;
+            deleted += 1;
         }
         Ok(deleted)
     }
@@ -386,7 +469,7 @@ impl ShardStore {
     /// # Errors
     /// The store fails; some objects may be left.
     pub async fn delete_all(&self) -> Result<(), StoreError> {
-        delete_below(self.store.as_ref(), &Path::from(self.shard.to_string())).await
+        self.store.delete_below(&Path::from(self.shard.to_string())).await
     }
 }
 
@@ -398,7 +481,29 @@ fn open<'b>(
     checksum: u32,
     manifest: u64,
 ) -> Result<Container<'b>, StoreError> {
-    let object = Container::open(path, kind, bytes)?;
+    named(Container::open(path, kind, bytes)?, path, checksum, manifest)
+}
+
+/// Opens the object of a segment of so many bytes that a manifest names, by its last bytes.
+fn open_end<'b>(
+    path: &'b str,
+    end: &'b [u8],
+    length: usize,
+    checksum: u32,
+    manifest: u64,
+) -> Result<Container<'b>, StoreError> {
+    match Container::open_end(path, Kind::Segment, end, length)? {
+        End::Known(object) if object.is_labelled() => named(object, path, checksum, manifest),
+        // What was written before has to be checked at once.
+        End::Known(_) => open(path, Kind::Segment, end, checksum, manifest),
+        End::Longer(_) => {
+            let reason = "its directory is longer than itself".into();
+            Err(FileError { object: path.into(), part: "tail", offset: length, reason }.into())
+        }
+    }
+}
+
+fn named<'b>(object: Container<'b>, path: &str, checksum: u32, manifest: u64) -> Result<Container<'b>, StoreError> {
     match object.checksum() == checksum {
         true => Ok(object),
         false => {
@@ -406,6 +511,36 @@ fn open<'b>(
             Err(StoreError::Unfit { object: path.into(), manifest, reason })
         }
     }
+}
+
+/// Opens the object of a segment that is in a store elsewhere. Waits for it.
+fn open_away(cached: &Arc<CachedObject>, object: &ObjectRef, manifest: u64) -> Result<Segment, StoreError> {
+    let (name, checksum) = (cached.path().as_ref(), object.checksum);
+    let unfit = |reason: String| StoreError::Unfit { object: name.into(), manifest, reason };
+    let length = usize::try_from(object.length).map_err(|_| unfit("it is longer than memory can be".into()))?;
+    let kept = SavedEnd(cached).saved().filter(|saved| {
+        let needed = segment::end_bytes(name, saved, length, checksum);
+        needed.is_ok_and(|needed| needed <= saved.len())
+    });
+    let end = match kept {
+        Some(kept) => kept,
+        None => {
+            let mut wanted = END_GUESS.min(length);
+            let end = loop {
+                let fetched = cached.fetch(length - wanted, wanted).map_err(|error| match error {
+                    ColumnError::Unavailable(reason) => StoreError::Unavailable(reason),
+                    ColumnError::Missing(object) => StoreError::Missing { object, manifest },
+                    other => unfit(other.to_string()),
+                })?;
+                match segment::end_bytes(name, &fetched, length, checksum)? {
+                    needed if needed <= wanted => break fetched.slice(wanted - needed..),
+                    needed => wanted = needed,
+                }
+            };
+            SavedEnd(cached).save(end)
+        }
+    };
+    Ok(segment::decode(&open_end(name, &end, length, checksum, manifest)?, &end, Some(cached))?)
 }
 
 /// The segments of a snapshot that have no object yet.

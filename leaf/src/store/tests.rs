@@ -9,21 +9,36 @@ use object_store::memory::InMemory;
 use object_store::{ObjectStore, ObjectStoreExt};
 
 use super::writer::Written;
-use super::{Arc, Manifest, Path, ShardStore, StoreError, Writer, made_for, open_directory};
+use super::{Arc, Manifest, Path, ShardStore, Store, StoreError, Writer, made_for, open_directory};
+use crate::cache::Cache;
 use crate::file::tests::{SHARD, Sample};
 use crate::indexes::Indexes;
 use crate::replica::Checkpoint;
 
 const INCARNATION: LogIncarnation = LogIncarnation(7 << 64);
 
-fn writer(store: &Arc<dyn ObjectStore>, newest: Option<Manifest>) -> Writer {
-    Writer::new(ShardStore::new(Arc::clone(store), SHARD), INCARNATION, newest)
+fn writer(store: &Store, newest: Option<Manifest>) -> Writer {
+    Writer::new(ShardStore::new(store.clone(), SHARD), INCARNATION, newest)
 }
 
-async fn reopen(store: &Arc<dyn ObjectStore>) -> Result<(Manifest, String), StoreError> {
-    let shard = ShardStore::new(Arc::clone(store), SHARD);
+fn in_memory() -> Store {
+    Store::from(Arc::new(InMemory::new()) as Arc<dyn ObjectStore>)
+}
+
+/// A store elsewhere, of which so many bytes are kept in a folder.
+fn cached(folder: &FilePath, bytes_max: u64, objects: Arc<dyn ObjectStore>) -> Store {
+    let cache = Cache::open(folder, bytes_max, Arc::clone(&objects)).expect("the folder can be made");
+    Store::cached(objects, Arc::new(cache))
+}
+
+/// Reads all that is in a store.
+async fn reopen(store: &Store) -> Result<(Manifest, String), StoreError> {
+    let shard = ShardStore::new(store.clone(), SHARD);
     let manifest = shard.newest().await?.expect("it was written");
     let checkpoint = shard.load(&manifest).await?;
+    for version in checkpoint.shard.snapshot.segments() {
+        version.segment().check()?;
+    }
     Ok((manifest, Sample::new().describe(&checkpoint)))
 }
 
@@ -31,8 +46,8 @@ fn one(value: i64) -> Object {
     Object::from([("f2".into(), Value::Int(value))])
 }
 
-async fn write_and_reopen(store: Arc<dyn ObjectStore>) {
-    let shard = ShardStore::new(Arc::clone(&store), SHARD);
+async fn write_and_reopen(store: Store) {
+    let shard = ShardStore::new(store.clone(), SHARD);
     assert_eq!(shard.newest().await.expect("it is empty"), None);
     let mut sample = Sample::new();
     let mut first = writer(&store, None);
@@ -66,9 +81,13 @@ async fn write_and_reopen(store: Arc<dyn ObjectStore>) {
 
 #[tokio::test]
 async fn what_is_written_is_read_and_the_rest_is_deleted() {
-    write_and_reopen(Arc::new(InMemory::new())).await;
+    write_and_reopen(in_memory()).await;
     let folder = tempfile::tempdir().expect("a folder can be made");
-    write_and_reopen(open_directory(&folder.path().join("deep/er")).expect("it can be opened")).await;
+    write_and_reopen(open_directory(&folder.path().join("deep/er")).expect("it can be opened").into()).await;
+    for bytes_max in [1, 1 << 30] {
+        let folder = tempfile::tempdir().expect("a folder can be made");
+        write_and_reopen(cached(folder.path(), bytes_max, Arc::new(InMemory::new()))).await;
+    }
 }
 
 /// Writes, and once more where the other writer deleted what was being made.
@@ -83,7 +102,7 @@ async fn write(writer: &mut Writer, checkpoint: Checkpoint) -> Result<Written, S
 #[tokio::test]
 async fn one_of_two_writers_wins() {
     let folder = tempfile::tempdir().expect("a folder can be made");
-    let store = open_directory(folder.path()).expect("it can be opened");
+    let store = Store::from(open_directory(folder.path()).expect("it can be opened"));
     let mut sample = Sample::new();
     writer(&store, None).write(sample.replica.checkpoint(), &Indexes::default()).await.expect("it is written");
     for round in 0..10 {
@@ -101,7 +120,7 @@ async fn one_of_two_writers_wins() {
         winner.write(sample.replica.checkpoint(), &Indexes::default()).await.expect("it goes on");
         let (manifest, read) = reopen(&store).await.expect("it is readable");
         assert_eq!(read, sample.describe(&sample.replica.checkpoint()));
-        let names = ShardStore::new(Arc::clone(&store), SHARD).names().await.expect("it can be listed");
+        let names = ShardStore::new(store.clone(), SHARD).names().await.expect("it can be listed");
         let checkpoints = names.iter().filter(|name| name.starts_with("checkpoint")).count();
         assert_eq!((manifest.number, checkpoints), (3 + 2 * round as u64, 2), "the loser's is left: {names:?}");
     }
@@ -123,12 +142,12 @@ async fn one_of_two_writers_wins() {
 #[tokio::test]
 async fn what_was_staged_when_the_process_died_is_rubbish() {
     let folder = tempfile::tempdir().expect("a folder can be made");
-    let store = open_directory(folder.path()).expect("it can be opened");
+    let store = Store::from(open_directory(folder.path()).expect("it can be opened"));
     let directory = folder.path().join(SHARD.to_string());
     std::fs::create_dir_all(&directory).expect("a folder can be made");
     let staged = ["manifest-0000000001.staged-0", "segment-000000000000-0000000001-0.staged-0"];
     staged.iter().for_each(|name| std::fs::write(directory.join(name), "half").expect("it can be written"));
-    assert_eq!(ShardStore::new(Arc::clone(&store), SHARD).newest().await.expect("it is readable"), None);
+    assert_eq!(ShardStore::new(store.clone(), SHARD).newest().await.expect("it is readable"), None);
     let sample = Sample::new();
     let written =
         writer(&store, None).write(sample.replica.checkpoint(), &Indexes::default()).await.expect("it is written");
@@ -139,40 +158,102 @@ async fn what_was_staged_when_the_process_died_is_rubbish() {
 
 #[tokio::test]
 async fn damage_is_found_and_named() {
-    let store: Arc<dyn ObjectStore> = Arc::new(InMemory::new());
+    let objects: Arc<dyn ObjectStore> = Arc::new(InMemory::new());
+    let store = Store::from(Arc::clone(&objects));
     let sample = Sample::new();
     writer(&store, None).write(sample.replica.checkpoint(), &Indexes::default()).await.expect("it is written");
-    let shard = ShardStore::new(Arc::clone(&store), SHARD);
+    let shard = ShardStore::new(store.clone(), SHARD);
     let names = shard.names().await.expect("it can be listed");
     assert!(names.len() >= 4, "{names:?}");
     let refused = async |name: &str, what: String| {
         let error = reopen(&store).await.err().unwrap_or_else(|| panic!("{name}: {what} was not found"));
         assert!(error.to_string().contains(&format!("{SHARD}/{name}")), "{name}: {what}: {error}");
     };
+    let whole = sample.describe(&sample.replica.checkpoint());
+    let (mut found, mut unread) = (0, 0);
     for name in &names {
         let path = Path::from(format!("{SHARD}/{name}"));
         let bytes = shard.get(name).await.expect("it is there").to_vec();
         for at in 0..bytes.len() {
             let mut damaged = bytes.clone();
             damaged[at] ^= 1 << (at % 8);
-            store.put(&path, damaged.into()).await.expect("memory takes it");
-            refused(name, format!("byte {at} of {}", bytes.len())).await;
+            objects.put(&path, damaged.into()).await.expect("memory takes it");
+            match reopen(&store).await {
+                // What lies between the parts of a segment is not read.
+                Ok((_, read)) => {
+                    assert!(name.starts_with("segment") && bytes[at] == 0 || at < 8, "{name}: byte {at} was not found");
+                    assert_eq!(read, whole, "{name}: byte {at} changed what is read");
+                    unread += 1;
+                }
+                Err(error) => {
+                    assert!(error.to_string().contains(&format!("{SHARD}/{name}")), "{name}: byte {at}: {error}");
+                    found += 1;
+                }
+            }
         }
         for end in (0..bytes.len()).step_by(7) {
-            store.put(&path, bytes[..end].to_vec().into()).await.expect("memory takes it");
+            objects.put(&path, bytes[..end].to_vec().into()).await.expect("memory takes it");
             refused(name, format!("cut at {end}")).await;
         }
         if !name.starts_with("manifest") {
-            store.delete(&path).await.expect("memory lets go");
+            objects.delete(&path).await.expect("memory lets go");
             refused(name, "its absence".into()).await;
         }
-        store.put(&path, bytes.into()).await.expect("memory takes it");
+        objects.put(&path, bytes.into()).await.expect("memory takes it");
     }
+    assert!(found > unread, "{found} flipped bits were found, {unread} were not read");
     // A whole object, but another than was named.
     let segments: Vec<&String> = names.iter().filter(|name| name.starts_with("segment")).collect();
     let other = shard.get(segments[1]).await.expect("it is there");
-    store.put(&Path::from(format!("{SHARD}/{}", segments[0])), other.into()).await.expect("memory takes it");
+    objects.put(&Path::from(format!("{SHARD}/{}", segments[0])), other.into()).await.expect("memory takes it");
     refused(segments[0], "another segment".into()).await;
+}
+
+/// Whatever lies in the folder of a cache, what is read is what the store has; and without the store nothing else.
+#[tokio::test]
+async fn what_a_cache_lost_is_brought_again() {
+    let objects: Arc<dyn ObjectStore> = Arc::new(InMemory::new());
+    let folder = tempfile::tempdir().expect("a folder can be made");
+    let open = || cached(folder.path(), 1 << 30, Arc::clone(&objects));
+    let sample = Sample::new();
+    let whole = sample.describe(&sample.replica.checkpoint());
+    writer(&open(), None).write(sample.replica.checkpoint(), &Indexes::default()).await.expect("it is written");
+    let fetches = |store: &Store| store.cache().expect("it has one").report().fetches;
+    let store = open();
+    assert_eq!(reopen(&store).await.expect("it is readable").1, whole);
+    assert_eq!(fetches(&store), 0, "what was written is here");
+    let files = || std::fs::read_dir(folder.path()).expect("it is there").map(|file| file.expect("it is there").path());
+    let kept: Vec<_> = files().map(|file| (file.clone(), std::fs::read(&file).expect("it is readable"))).collect();
+    // Other files of these names: what is mapped of those before must stay.
+    let fill = |with: &dyn Fn(&FilePath, &[u8]) -> Vec<u8>| {
+        files().for_each(|file| std::fs::remove_file(file).expect("it is there"));
+        kept.iter().for_each(|(file, bytes)| std::fs::write(file, with(file, bytes)).expect("it can be written"));
+    };
+    let mut brought = 0;
+    for (file, bytes) in &kept {
+        for at in (0..bytes.len()).step_by(5).chain([bytes.len() - 1]) {
+            let flip = |bytes: &[u8]| {
+                let mut damaged = bytes.to_vec();
+                damaged[at] ^= 1 << (at % 8);
+                damaged
+            };
+            for damage in [&flip as &dyn Fn(&[u8]) -> Vec<u8>, &|bytes: &[u8]| bytes[..at].to_vec()] {
+                fill(&|other, bytes| if other == file { damage(bytes) } else { bytes.to_vec() });
+                let store = open();
+                assert_eq!(reopen(&store).await.expect("the store has it").1, whole, "{} at {at}", file.display());
+                brought += fetches(&store);
+            }
+        }
+    }
+    assert!(brought > 100, "only {brought} ranges were brought again");
+    fill(&|_, _| b"half".to_vec());
+    for object in ShardStore::new(open(), SHARD).names().await.expect("it can be listed") {
+        if object.starts_with("segment") {
+            objects.delete(&Path::from(format!("{SHARD}/{object}"))).await.expect("it is there");
+        }
+    }
+    let error = reopen(&open()).await.expect_err("it is nowhere");
+    assert!(matches!(&error, StoreError::Missing { object, .. } if object.contains("segment-")), "{error}");
 }
 
 #[test]
@@ -200,6 +281,7 @@ async fn all_formats_can_be_read() {
 async fn check_fixture(name: &str, sample: &Sample) {
     let fixture = FilePath::new(env!("CARGO_MANIFEST_DIR")).join("src/store/fixtures").join(name);
     let store: Arc<dyn ObjectStore> = Arc::new(LocalFileSystem::new_with_prefix(&fixture).expect("it is there"));
+    let store = Store::from(store);
     let (manifest, read) = reopen(&store).await.expect("it is readable");
     assert_eq!(read, sample.describe(&sample.replica.checkpoint()));
     assert_eq!((manifest.number, manifest.incarnation), (1, INCARNATION));

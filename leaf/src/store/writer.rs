@@ -109,7 +109,9 @@ impl Writer {
         for version in unwritten(checkpoint, &self.written) {
             let (id, segment, indexes) = (version.segment().id(), Arc::clone(version.segment()), indexes.clone());
             let sealed = self.store.off_the_async_threads(move || segment::encode(&segment, &indexes)).await??;
+            let bytes = sealed.bytes.clone();
             let object = self.store.put(&format!("segment-{:012}", id.0), number, self.attempts, sealed).await?;
+            self.store.keep(&object, bytes).await?;
             written.segments += 1;
             written.bytes += object.length;
             self.written.insert(id, object);

@@ -119,13 +119,13 @@ impl Block {
 }
 
 impl Terms {
-    /// Opens the terms of a column.
+    /// Opens the terms of a column of so many rows, of which `present` have a value.
     ///
     /// # Errors
     /// The bytes are fewer than its values need.
-    pub fn open(bytes: Bytes, column: &Column) -> Result<Self, ColumnError> {
-        let ranks = u32::try_from(column.present()).map_err(|_| CUT)?;
-        let terms = Self { bytes, ranks, rows: column.rows() };
+    pub fn open(bytes: Bytes, rows: u64, present: u64) -> Result<Self, ColumnError> {
+        let ranks = u32::try_from(present).map_err(|_| CUT)?;
+        let terms = Self { bytes, ranks, rows };
         let least = (terms.blocks() + terms.rest()) * ROW_BYTES;
         if terms.bytes.len() < least { Err(CUT) } else { Ok(terms) }
     }

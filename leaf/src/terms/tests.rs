@@ -47,7 +47,7 @@ fn selected(column: &Column, predicate: &Predicate<'_>) -> Vec<u32> {
 
 fn check(array: &ArrayRef) {
     let (column, bytes) = open(array, 6);
-    let terms = Terms::open(Bytes::from(bytes), &column).expect("they were just written");
+    let terms = Terms::open(Bytes::from(bytes), column.rows(), column.present()).expect("they were just written");
     let expected = naive(&column);
     let mut rows = Vec::new();
     terms.append(0..terms.ranks(), &mut rows).expect("all rows");
@@ -115,10 +115,10 @@ fn damage_is_an_error_or_other_rows_never_a_panic() {
         for bit in 0..8 {
             let mut flipped = bytes.clone();
             flipped[at] ^= 1 << bit;
-            let terms = Terms::open(flipped.into(), &column).expect("as long as before");
+            let terms = Terms::open(flipped.into(), column.rows(), column.present()).expect("as long as before");
             differ += usize::from(found(&terms, &column, &predicate).is_err());
         }
-        if let Ok(terms) = Terms::open(bytes[..at].to_vec().into(), &column) {
+        if let Ok(terms) = Terms::open(bytes[..at].to_vec().into(), column.rows(), column.present()) {
             let mut rows = Vec::new();
             let _ = terms.append(0..terms.ranks(), &mut rows);
         }

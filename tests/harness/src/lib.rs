@@ -14,6 +14,7 @@ pub fn workspace() -> PathBuf {
 }
 
 pub mod broker;
+pub mod bucket;
 pub mod cluster;
 pub mod duckdb;
 pub mod failing;
