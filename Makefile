@@ -17,6 +17,7 @@ lint: prepare           ## formatting and clippy, warnings are errors
 bench: build            ## the figures of the README's table
 	cargo bench --profile dev --bench columns
 	cargo bench --profile dev --bench distribution
+	cargo bench --profile dev --bench elsewhere
 	cargo bench --profile dev --bench freshness
 	cargo bench --profile dev --bench keys
 	cargo bench --profile dev --bench queries
