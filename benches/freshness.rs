@@ -8,7 +8,6 @@
 #![allow(clippy::print_stdout, reason = "a benchmark prints its table")]
 
 use std::collections::HashSet;
-use std::fs;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
@@ -16,7 +15,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, ensure};
 use basalt_common::clock::{Clock, SystemClock};
 use basalt_harness::leaf::program;
-use basalt_harness::server::{Live, Server};
+use basalt_harness::server::{Live, Server, cpu_seconds};
 use reqwest::Method;
 use serde_json::{Value as Json, json};
 
@@ -38,9 +37,6 @@ const SHARE: f64 = 0.7;
 
 /// Probes of each kind.
 const PROBES: usize = 200;
-
-/// Ticks of the system's CPU times in a second: `sysconf(_SC_CLK_TCK)` on every Linux.
-const TICKS_PER_SECOND: f64 = 100.0;
 
 /// Requests of documents, made beforehand.
 struct Load {
@@ -75,15 +71,6 @@ impl Load {
         ensure!(reply.status().is_success(), "{}", reply.text().await?);
         Ok(true)
     }
-}
-
-/// The CPU time that the server took so far.
-fn cpu_seconds(pid: u32) -> Result<f64> {
-    let stat = fs::read_to_string(format!("/proc/{pid}/stat"))?;
-    // The name, which may hold anything, ends at the last parenthesis; then the fields from the third on.
-    let fields: Vec<&str> = stat.rsplit(") ").next().unwrap_or_default().split(' ').collect();
-    let ticks: f64 = fields[11].parse::<f64>()? + fields[12].parse::<f64>()?;
-    Ok(ticks / TICKS_PER_SECOND)
 }
 
 async fn count(server: &Server) -> Result<u64> {

@@ -179,10 +179,10 @@ struct Grouping {
 
 impl Grouping {
     /// The groups that there are, which are forgotten.
-    fn emit(&mut self) -> Result<Step> {
+    fn emit(&mut self) -> Result<Option<Step>> {
         let groups = self.groups.emit()?;
         self.memory.free();
-        Ok(groups.map_or(Step::End, Step::Batch))
+        Ok(groups.map(Step::Batch))
     }
 }
 
@@ -193,7 +193,9 @@ impl Steps for Grouping {
 
     fn step(&mut self) -> Result<Step> {
         for _ in 0..BATCHES_IN_A_ROW {
-            let Some(Chosen { version, rows }) = self.walk.step()? else { return self.emit() };
+            let Some(Chosen { version, rows }) = self.walk.step()? else {
+                return Ok(self.emit()?.unwrap_or(Step::End));
+            };
             if !rows.is_empty() {
                 self.groups.add(&version, &self.walk.reader.schema, &rows)?;
             }
@@ -203,7 +205,8 @@ impl Steps for Grouping {
         }
         let size = self.groups.size();
         match size > GROUPS_BYTES_MAX || self.memory.try_resize(size).is_err() {
-            true => self.emit(),
+            // Where none of the rows passed there are no groups yet.
+            true => Ok(self.emit()?.unwrap_or(Step::Nothing)),
             false => Ok(Step::Nothing),
         }
     }

@@ -5,28 +5,38 @@ use std::sync::Arc;
 
 use anyhow::{Context, Result, ensure};
 use basalt_common::calls::QueryId;
-use basalt_common::id::CollectionId;
+use basalt_common::clock::SystemClock;
+use basalt_common::columns::TypedColumns;
+use basalt_common::id::{CollectionId, ShardId};
 use basalt_common::random::SeededRandom;
-use basalt_common::scan::{Aggregation, ScanFilter, ScanTarget, ShardScan, ShardScanExec};
+use basalt_common::scan::{Aggregation, ScanColumn, ScanFilter, ScanTarget, ShardScan, ShardScanExec};
 use basalt_common::schema::Schema;
+use basalt_common::value::Type;
 use basalt_harness::rows::sorted_lines;
 use basalt_leaf::aggregate::{PartialAggregate, pays};
 use basalt_leaf::arrow::Rows;
+use basalt_leaf::pins::Pins;
+use basalt_leaf::reader::Reader;
+use basalt_leaf::segment::{Segment, SegmentId, SegmentVersion};
 use basalt_leaf::select::Selector;
+use basalt_leaf::served::Served;
 use basalt_leaf::shard::Snapshot;
-use datafusion::arrow::array::RecordBatch;
-use datafusion::arrow::datatypes::DataType;
+use datafusion::arrow::array::{Int64Array, RecordBatch, StringArray};
+use datafusion::arrow::datatypes::{DataType, Field, Schema as ArrowSchema};
 use datafusion::catalog::memory::MemorySourceConfig;
 use datafusion::execution::TaskContext;
+use datafusion::execution::memory_pool::{GreedyMemoryPool, MemoryConsumer, MemoryPool};
 use datafusion::functions_aggregate::count::count_udaf;
 use datafusion::functions_aggregate::min_max::{max_udaf, min_udaf};
 use datafusion::functions_aggregate::sum::sum_udaf;
+use datafusion::logical_expr::Operator;
 use datafusion::physical_expr::PhysicalExpr;
 use datafusion::physical_expr::aggregate::{AggregateExprBuilder, AggregateFunctionExpr};
-use datafusion::physical_expr::expressions::{Column, IsNotNullExpr, lit};
+use datafusion::physical_expr::expressions::{BinaryExpr, Column, IsNotNullExpr, lit};
 use datafusion::physical_plan::aggregates::{AggregateExec, AggregateMode, PhysicalGroupBy};
 use datafusion::physical_plan::projection::ProjectionExec;
 use datafusion::physical_plan::{ExecutionPlan, collect};
+use futures::TryStreamExt;
 
 use crate::filters::Filters;
 
@@ -174,4 +184,53 @@ pub(crate) async fn check(
     let theirs = asked.merged(states, &theirs, &of_memory).await?;
     ensure!(ours == theirs, "by {:?}: {ours:?}, expected {theirs:?}", asked.keys);
     Ok(pays(&plan, &shard_scan, schema, files))
+}
+
+/// Where no memory is left and no row of many segments passes, the groups of the last all come.
+#[tokio::test]
+async fn groups_that_come_late_under_little_memory_come() -> Result<()> {
+    let mut schema = Schema::default();
+    let field = schema.register(&["n".to_string()]);
+    let shard = ShardId { collection: CollectionId(1), shard: 0 };
+    let segment = |number: u64| {
+        let values = TypedColumns::new(1, vec![(Type::Int, Arc::new(Int64Array::from(vec![number as i64])) as _)]);
+        let ids = StringArray::from(vec![number.to_string()]);
+        let segment = Segment::new(SegmentId(number), ids, None, [(field, values)].into());
+        Arc::new(SegmentVersion::new(segment))
+    };
+    let snapshot = Arc::new(Snapshot::new(None, (0..200).map(segment).collect()));
+    let arrow = Arc::new(ArrowSchema::new(vec![Field::new("n", DataType::Int64, true)]));
+    let columns: Arc<[ScanColumn]> = Arc::from([ScanColumn::field(field)]);
+    let column = || Arc::new(Column::new("n", 0)) as Arc<dyn PhysicalExpr>;
+    let target = ScanTarget {
+        query: QueryId(0),
+        collection: CollectionId(1),
+        name: "c".into(),
+        fence: None,
+        path: None,
+        analyze: false,
+    };
+    let target = Arc::new(target);
+    let input: Plan =
+        Arc::new(ShardScanExec::new(Arc::clone(&target), Arc::clone(&arrow), Arc::clone(&columns), Arc::from([])));
+    let asked = Asked {
+        keys: vec![(column(), "k".into())],
+        functions: vec![build(count_udaf(), lit(1_i64), &arrow, "rows")?],
+        filters: vec![None],
+    };
+    let partial = asked.partial(&input)?;
+    let plan = Arc::new(Aggregation::of(&partial).context("leaves do such")?.0);
+    let predicate: Arc<dyn PhysicalExpr> = Arc::new(BinaryExpr::new(column(), Operator::GtEq, lit(190_i64)));
+    let filter = Arc::new(ScanFilter { schema: Arc::clone(&arrow), columns: Arc::clone(&columns), predicate });
+    let scan = ShardScan { target, shard: 0, schema: arrow, columns, filter: Some(filter), limit: None, top: None };
+    let served = Arc::new(Served::new(shard));
+    let clock = Arc::new(SystemClock::default());
+    let (snapshot, scanned) = Pins::new(clock).pin(QueryId(0), shard, || snapshot);
+    let reader = Reader { scan, schema: Arc::new(schema), served, counters: Arc::default(), scanned };
+    let pool: Arc<dyn MemoryPool> = Arc::new(GreedyMemoryPool::new(0));
+    let memory = MemoryConsumer::new("test").register(&pool);
+    let states: Vec<RecordBatch> = reader.aggregate(plan, snapshot, memory).try_collect().await?;
+    let groups = asked.merged(states, &partial, &input).await?;
+    ensure!(groups.len() == 10, "{groups:?}");
+    Ok(())
 }
