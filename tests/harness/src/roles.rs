@@ -1,11 +1,12 @@
 //! The roles as processes of their own: one aggregator, one tailer, two leaves.
 
 use std::fs;
+use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use tempfile::TempDir;
 
 use crate::broker::{Broker, free_ports};
@@ -21,9 +22,14 @@ struct Role {
 }
 
 impl Role {
+    /// Starts it, and waits until it says that it listens.
     fn start(program_name: &'static str, config: PathBuf) -> Result<Self> {
-        let child = command(program_name, &config)?.stdout(Stdio::null()).spawn()?;
-        Ok(Self { program: program_name, config, child })
+        let mut child = command(program_name, &config)?.stdout(Stdio::piped()).spawn()?;
+        let (output, mut line) = (child.stdout.take().context("it has an output")?, String::new());
+        let role = Self { program: program_name, config, child };
+        BufReader::new(output).read_line(&mut line)?;
+        ensure!(line.contains("listens on"), "{program_name} said {line:?} instead of its address");
+        Ok(role)
     }
 
     fn kill(&mut self) -> Result<()> {
