@@ -10,6 +10,7 @@ use basalt_common::failure::{Failure, FailureKind};
 use basalt_common::fence::Fence;
 use basalt_common::indexing::IndexSettings;
 use basalt_common::leaves::Leaves;
+use basalt_common::retention::RetentionSettings;
 
 use crate::metrics::Metrics;
 use crate::query::Queries;
@@ -106,6 +107,7 @@ impl Aggregator {
             key: None,
             version: None,
             indexing: IndexSettings::default(),
+            retention: RetentionSettings::default(),
         };
         match self.propose(command).await {
             Ok(()) => {}
@@ -129,6 +131,8 @@ impl Aggregator {
                 | Refusal::Path { .. }
                 | Refusal::Shards { .. }
                 | Refusal::TooManySources(_)
+                | Refusal::RetentionWithoutTime
+                | Refusal::ShortRetention
                 | Refusal::TooManyFields { .. } => FailureKind::InvalidRequest,
             };
             Failure::new(kind, refusal.to_string())

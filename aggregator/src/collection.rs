@@ -5,9 +5,11 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use basalt_common::retention::Retention;
 use basalt_common::scan::{ScanColumn, ScanTarget, ShardPlace, ShardScanExec};
 use datafusion::arrow::datatypes::SchemaRef;
 use datafusion::catalog::{Session, TableProvider};
+use datafusion::common::internal_datafusion_err;
 use datafusion::error::Result;
 use datafusion::logical_expr::{Expr, TableType};
 use datafusion::physical_plan::ExecutionPlan;
@@ -25,6 +27,8 @@ pub struct Collection {
     pub places: Arc<[ShardPlace]>,
     /// The column whose hash chooses a row's shard.
     pub shard_key: Option<String>,
+    /// How long documents are kept, where that is not for ever.
+    pub retention: Option<Retention>,
     /// About how many rows it has: what join order is chosen by.
     pub rows: Option<usize>,
 }
@@ -41,7 +45,7 @@ impl TableProvider for Collection {
 
     async fn scan(
         &self,
-        _session: &dyn Session,
+        session: &dyn Session,
         projection: Option<&Vec<usize>>,
         _filters: &[Expr],
         limit: Option<usize>,
@@ -54,7 +58,13 @@ impl TableProvider for Collection {
             None => (Arc::clone(&self.schema), Arc::clone(&self.columns)),
         };
         let key = self.shard_key.as_ref().and_then(|name| schema.index_of(name).ok());
-        let scan = ShardScanExec::new(Arc::clone(&self.target), schema, columns, Arc::clone(&self.places));
+        let mut target = Arc::clone(&self.target);
+        if let Some(retention) = self.retention {
+            let now = session.execution_props().query_execution_start_time;
+            let now = now.ok_or_else(|| internal_datafusion_err!("a query has no time of its own"))?;
+            Arc::make_mut(&mut target).expired = Some(retention.expired(now.timestamp_micros()));
+        }
+        let scan = ShardScanExec::new(target, schema, columns, Arc::clone(&self.places));
         Ok(Arc::new(scan.with_key(key).with_rows(self.rows).with_limit(limit)))
     }
 }

@@ -120,6 +120,7 @@ impl Tables {
             fence: self.fence.clone().filter(|fence| fence.collection() == collection.id),
             path: self.path,
             analyze: self.analyze,
+            expired: None,
         };
         Ok(Collection {
             target: Arc::new(target),
@@ -128,6 +129,7 @@ impl Tables {
             places: (0..collection.shards.into()).map(place).collect::<Result<_, Failure>>()?,
             shard_key: Some(ID_COLUMN.into()),
             rows: None,
+            retention: collection.retention(),
         })
     }
 }

@@ -32,6 +32,8 @@ pub mod patch;
 
 pub mod version;
 
+pub mod retention;
+
 pub mod sql_type;
 
 pub mod text;

@@ -15,6 +15,8 @@ use basalt_common::schema::Schema;
 pub struct Indexes {
     schema: Arc<Schema>,
     indexing: Indexing,
+    /// The field whose event times are noted.
+    pub event_time: Option<FieldId>,
 }
 
 /// Those of one field.
@@ -29,14 +31,15 @@ pub struct FieldIndexes {
 impl Indexes {
     /// Those that settings say of fields of a schema.
     pub fn new(schema: Arc<Schema>, indexing: Indexing) -> Self {
-        Self { schema, indexing }
+        Self { schema, indexing, event_time: None }
     }
 
     /// Those of a collection; of one that is dropped, what all have.
     pub fn of(catalog: &dyn Catalog, collection: CollectionId) -> Self {
         let state = catalog.state();
         let Some(collection) = state.collection(collection) else { return Self::default() };
-        Self::new(Arc::clone(&collection.schema), collection.indexing.clone())
+        let event_time = collection.retention().map(|retention| retention.field);
+        Self { event_time, ..Self::new(Arc::clone(&collection.schema), collection.indexing.clone()) }
     }
 
     /// Those of a field.

@@ -178,6 +178,21 @@ impl Keys {
         self.indexed[place.expect("it was found there")].dead.insert(address.row);
     }
 
+    /// Lets living documents of a segment be nowhere.
+    pub fn let_go(&mut self, segment: SegmentId, rows: &RoaringBitmap) {
+        if let Ok(place) = self.indexed.binary_search_by_key(&segment, |indexed| indexed.segment.id()) {
+            self.indexed[place].dead |= rows;
+            return;
+        }
+        for row in rows {
+            let address = Address { segment, row };
+            let hash = self.hasher.hash_one(self.small.id(address));
+            if let Ok(found) = self.table.find_entry(hash, |other| *other == address) {
+                found.remove();
+            }
+        }
+    }
+
     /// Removes a document and returns the address it had.
     ///
     /// # Errors

@@ -31,6 +31,8 @@ pub mod field;
 
 pub mod overlay;
 
+pub mod event_times;
+
 pub mod segment;
 
 pub mod merge;

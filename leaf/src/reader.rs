@@ -19,6 +19,7 @@ use datafusion::common::{DataFusionError, Result, exec_datafusion_err};
 use datafusion::execution::memory_pool::MemoryReservation;
 use futures::stream::BoxStream;
 use futures::{StreamExt, TryStreamExt};
+use roaring::RoaringBitmap;
 
 use crate::aggregate::PartialAggregate;
 use crate::arrow::Rows;
@@ -241,6 +242,8 @@ struct Walk {
     candidates: Option<Candidates>,
     /// The fields that are read, and whether their indexes are.
     fields: BTreeMap<FieldId, bool>,
+    /// The rows of the segment that are not seen, since their time is over.
+    expired: RoaringBitmap,
     /// Whether all that is read of a segment was here when that was asked.
     ready: Option<(usize, bool)>,
 }
@@ -269,12 +272,24 @@ impl Walk {
     fn new(reader: Reader, snapshot: Arc<Snapshot>, selector: Option<Selector>, located: Option<Located>) -> Self {
         let left = reader.scan.limit.unwrap_or(usize::MAX);
         let top = Top::new(&reader.scan, &reader.schema);
-        let mut fields = BTreeMap::new();
+        let (mut fields, expired) = (BTreeMap::new(), RoaringBitmap::new());
         add_fields(&reader.scan.columns, &reader.schema, top.is_some(), &mut fields);
         if let Some(filter) = &reader.scan.filter {
             add_fields(&filter.columns, &reader.schema, true, &mut fields);
         }
-        Self { reader, snapshot, selector, top, located, left, segment: 0, candidates: None, fields, ready: None }
+        Self {
+            reader,
+            snapshot,
+            selector,
+            top,
+            located,
+            left,
+            segment: 0,
+            candidates: None,
+            fields,
+            expired,
+            ready: None,
+        }
     }
 
     /// Whether the next step waits for nothing. Else what it needs is brought here, and what those behind it need.
@@ -288,16 +303,28 @@ impl Walk {
         let is_read = |version: &&Arc<SegmentVersion>| {
             self.located.as_ref().is_none_or(|located| located.contains_key(&version.segment().id()))
         };
-        let ready = ahead.clone().next().filter(is_read).is_none_or(|version| version.is_here(&self.fields));
+        let expired = self.reader.scan.target.expired;
+        let tells = |version: &Arc<SegmentVersion>| expired.is_none_or(|expired| version.knows_expired(expired));
+        let is_here = |version: &Arc<SegmentVersion>| tells(version) && version.is_here(&self.fields);
+        let ready = ahead.clone().next().filter(is_read).is_none_or(is_here);
         if !ready {
-            ahead.by_ref().filter(is_read).take(SEGMENTS_AHEAD).for_each(|version| version.bring(&self.fields));
+            for version in ahead.by_ref().filter(is_read).take(SEGMENTS_AHEAD) {
+                version.bring(&self.fields);
+                if let Some(expired) = expired.filter(|_| !tells(version)) {
+                    version.bring(&BTreeMap::from([(expired.field, false)]));
+                }
+            }
         }
         self.ready = Some((self.segment, ready));
         ready
     }
 
     fn candidates(&mut self, version: &SegmentVersion) -> Result<Candidates> {
-        if let (Some(top), None) = (&self.top, &self.located)
+        self.expired = match self.reader.scan.target.expired {
+            Some(expired) => version.expired(expired)?,
+            None => RoaringBitmap::new(),
+        };
+        if let (Some(top), None, true) = (&self.top, &self.located, self.expired.is_empty())
             && let Some(rows) = top.candidates(version, self.selector.as_ref(), &self.reader.schema)?
         {
             return Ok(Candidates::new(rows, Rest::default(), "index_order"));
@@ -353,6 +380,9 @@ impl Walk {
         reader.scanned.rows.fetch_add(count as u64, Ordering::Relaxed);
         if let Some(selector) = &self.selector {
             rows = selector.pass(&candidates.rest, version, &reader.schema, rows)?;
+        }
+        if !self.expired.is_empty() {
+            rows = rows.values().iter().copied().filter(|row| !self.expired.contains(*row)).collect::<Vec<_>>().into();
         }
         let rows = rows.slice(0, rows.len().min(self.left));
         self.left -= rows.len();

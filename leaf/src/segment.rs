@@ -11,6 +11,7 @@ use std::sync::Arc;
 use basalt_common::columns::TypedColumns;
 use basalt_common::failure::{Failure, FailureKind};
 use basalt_common::id::FieldId;
+use basalt_common::retention::{Expired, event_time};
 use basalt_common::schema::Schema;
 use basalt_common::value::flatten::unflatten;
 use basalt_common::value::{FieldPath, Value};
@@ -20,6 +21,7 @@ use roaring::RoaringBitmap;
 use thiserror::Error;
 
 use crate::column::ColumnError;
+use crate::event_times::{EventTimes, KnownTimes};
 use crate::field::{FieldValues, Ids, RowSet, all_rows};
 use crate::key_run::KeyRun;
 use crate::overlay::{Overlay, Run, WrittenBytes};
@@ -75,6 +77,7 @@ pub struct Segment {
     /// INVARIANT: each of as many rows as there are ids; checked in [`Segment::new`].
     fields: BTreeMap<FieldId, FieldValues>,
     sizes: SegmentBytes,
+    event_times: KnownTimes,
 }
 
 /// What a segment takes.
@@ -118,7 +121,7 @@ impl Segment {
         for (field, values) in &fields {
             assert_eq!(values.rows(), ids.len(), "field {field:?} has another number of rows than its segment");
         }
-        Self { id, ids, key_run: None, versions, fields, sizes }
+        Self { id, ids, key_run: None, versions, fields, sizes, event_times: KnownTimes::default() }
     }
 
     /// The same with the run by which its rows are found.
@@ -197,6 +200,11 @@ impl Segment {
         &self.fields
     }
 
+    /// What is known of its rows' event times.
+    pub fn event_times(&self) -> &KnownTimes {
+        &self.event_times
+    }
+
     fn damage(&self, field: Option<FieldId>, cause: ColumnError) -> SegmentDamage {
         SegmentDamage { segment: self.id, field, cause }
     }
@@ -223,6 +231,7 @@ struct Generation {
     values: Arc<FieldValues>,
     /// What was laid over it since.
     since: Arc<Overlay>,
+    event_times: Arc<KnownTimes>,
 }
 
 impl SegmentVersion {
@@ -345,7 +354,7 @@ impl SegmentVersion {
     /// There are more values than rows, or fewer.
     pub fn fold(&mut self, field: FieldId, values: Arc<FieldValues>, since: Overlay) {
         assert_eq!(values.rows(), self.segment.rows(), "a generation has the rows of its segment");
-        self.generations.insert(field, Generation { values, since: Arc::new(since) });
+        self.generations.insert(field, Generation { values, since: Arc::new(since), event_times: Arc::default() });
     }
 
     /// The fields that the segment or an overlay has.
@@ -450,6 +459,55 @@ impl SegmentVersion {
             Some(overlay) => overlay.lay_over(base, rows),
             None => base,
         })
+    }
+
+    /// What is known of the event times that a field's values are, without what lies over them.
+    fn known_times(&self, field: FieldId) -> &KnownTimes {
+        self.generations.get(&field).map_or(&self.segment.event_times, |generation| &generation.event_times)
+    }
+
+    /// Whether [`Self::expired`] can be told without waiting for a store.
+    pub fn knows_expired(&self, expired: Expired) -> bool {
+        let Expired { field, below } = expired;
+        let known = self.known_times(field);
+        !known.may_be_below(field, below) || known.are_read(field) || self.is_here(&BTreeMap::from([(field, false)]))
+    }
+
+    /// The living documents whose time is over.
+    ///
+    /// # Errors
+    /// The segment is damaged.
+    pub fn expired(&self, expired: Expired) -> Result<RoaringBitmap, SegmentDamage> {
+        let Expired { field, below } = expired;
+        let mut rows = RoaringBitmap::new();
+        if let (Some(values), _) = self.layers(field)
+            && self.known_times(field).may_be_below(field, below)
+        {
+            let all = all_rows(self.segment.rows());
+            let read = || Ok(EventTimes::of(&values.take(RowSet(&all))?));
+            let times = self.known_times(field).get(field, read);
+            rows = times.map_err(|cause| self.segment.damage(Some(field), cause))?.below(below);
+        }
+        for run in self.layers(field).1.into_iter().flat_map(Overlay::runs) {
+            let gone = EventTimes::of(run.values()).below(below);
+            for (index, row) in run.rows().iter().enumerate() {
+                match gone.contains(index as u32) {
+                    true => rows.insert(*row),
+                    false => rows.remove(*row),
+                };
+            }
+        }
+        self.tombstones.iter().for_each(|dead| rows -= dead.as_ref());
+        Ok(rows)
+    }
+
+    /// Whether a document's time is over.
+    ///
+    /// # Errors
+    /// The segment is damaged.
+    pub fn is_expired(&self, row: u32, expired: Expired) -> Result<bool, SegmentDamage> {
+        let value = self.value(row, expired.field)?;
+        Ok(value.as_ref().and_then(event_time).is_some_and(|time| time < expired.below))
     }
 
     /// The `_id`s of the given rows (ascending).

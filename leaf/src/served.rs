@@ -12,6 +12,7 @@ use basalt_common::calls::{FieldCount, Outcomes, ShardStatus};
 use basalt_common::failure::{Failure, FailureKind};
 use basalt_common::id::ShardId;
 use basalt_common::position::{LogPosition, SourcePartition, SourceProgress};
+use basalt_common::retention::Expired;
 use basalt_common::schema::Schema;
 use basalt_common::value::{FieldPath, Value};
 use tokio::sync::watch;
@@ -336,7 +337,7 @@ impl Served {
         Ok(rows)
     }
 
-    /// A document, whole or some fields of it. Blocks while a batch is applied, and while what is only in a store elsewhere is brought.
+    /// A document, whole or some fields of it, unless its time is over. Blocks while a batch is applied, and while what is only in a store elsewhere is brought.
     ///
     /// # Errors
     /// A segment is damaged.
@@ -348,9 +349,13 @@ impl Served {
         id: &str,
         fields: Option<&[FieldPath]>,
         schema: &Schema,
+        expired: Option<Expired>,
     ) -> Result<Option<Value>, SegmentDamage> {
         let found = self.state().replica.lock().unwrap_or_else(PoisonError::into_inner).shard().find(id)?;
         let Some((version, row)) = found else { return Ok(None) };
+        if expired.map(|expired| version.is_expired(row, expired)).transpose()? == Some(true) {
+            return Ok(None);
+        }
         match fields {
             None => version.document(row, schema).map(Some),
             Some(fields) => version.fields_of(row, fields, schema).map(Some),

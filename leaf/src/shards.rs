@@ -55,6 +55,7 @@ pub struct Shards {
     served: Arc<RwLock<HashMap<ShardId, Arc<Served>>>>,
     added: watch::Sender<()>,
     pins: Pins,
+    clock: Arc<dyn Clock>,
     counters: Arc<Counters>,
 }
 
@@ -68,7 +69,7 @@ impl Shards {
     /// Makes a leaf without shards.
     pub fn new(catalog: Arc<dyn Catalog>, owns: Owns, clock: Arc<dyn Clock>, counters: Arc<Counters>) -> Self {
         let (served, added) = (Arc::default(), watch::Sender::default());
-        Self { catalog, owns, served, added, pins: Pins::new(clock), counters }
+        Self { catalog, owns, served, added, pins: Pins::new(Arc::clone(&clock)), clock, counters }
     }
 
     /// Whether a shard belongs here.
@@ -206,9 +207,11 @@ impl LeafCalls for Shards {
         let served = self.served(request.shard).await?;
         served.wait_for(request.after, request.patience).await?;
         let schema = self.schema(request.shard.collection);
+        let retention = self.catalog.state().collection(request.shard.collection).and_then(|found| found.retention());
+        let expired = retention.map(|retention| retention.expired(self.clock.now_micros()));
         let read = move || -> Result<Vec<Option<String>>, SegmentDamage> {
             let read = |id: &String| {
-                let document = served.document(id, request.fields.as_deref(), &schema)?;
+                let document = served.document(id, request.fields.as_deref(), &schema, expired)?;
                 Ok(document.map(|document| json(document, id)))
             };
             request.ids.iter().map(read).collect()

@@ -130,6 +130,13 @@ pub fn of_claim(
     (0..collection.shards).map(claim).collect()
 }
 
+/// Batches without operations, for every shard: its logged time goes on.
+pub fn of_nothing(collection: &Collection, logged_at_micros: i64) -> Vec<(ShardId, Bytes)> {
+    let nothing =
+        |shard: u16| encode(collection, shard.into(), builder_of(collection), None, Vec::new(), logged_at_micros);
+    (0..collection.shards).map(nothing).collect()
+}
+
 fn route<'i>(collection: &Collection, item: &'i Item) -> (usize, &'i str) {
     let id = item.id.as_deref().expect("documents were named");
     (shard_of(id.as_bytes(), collection.shards.into()) as usize, id)
@@ -182,6 +189,7 @@ fn encode(
         sources,
         request,
         horizon: collection.version.as_ref().map(VersionRule::horizon),
+        retention: collection.retention(),
     };
     let mut bytes = Vec::new();
     batch::encode(&Batch { header, operations: builder.finish() }, &mut bytes);

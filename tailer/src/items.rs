@@ -300,6 +300,7 @@ fn number_text(number: &Value) -> String {
 pub(crate) mod tests {
     use basalt_common::catalog::{CatalogState, Command};
     use basalt_common::indexing::IndexSettings;
+    use basalt_common::retention::RetentionSettings;
     use basalt_common::version::VersionSettings;
 
     use super::{BodyFormat, Collection, Items, JsonLimits, Record, WriteKind, read_items, read_record};
@@ -318,6 +319,7 @@ pub(crate) mod tests {
             key: key.map(Into::into),
             version,
             indexing: IndexSettings::default(),
+            retention: RetentionSettings::default(),
         };
         let state = CatalogState::default().apply(&create).expect("it is allowed");
         let collection = state.collections().next().expect("it was made");

@@ -29,4 +29,6 @@ pub mod partition;
 
 pub mod sources;
 
+pub mod ticks;
+
 pub mod pipeline;

@@ -30,6 +30,7 @@ use crate::ids::{self, IdMaker};
 use crate::items::{Item, Items, read_items};
 use crate::shared::{Shared, find, off_the_async_threads};
 use crate::sources::SourceReader;
+use crate::ticks;
 
 pub use crate::shared::TailerConfig;
 
@@ -43,7 +44,7 @@ const SMALL_BODY_BYTES: usize = 64 << 10;
 pub struct Tailer {
     shared: Arc<Shared>,
     sources: Arc<SourceReader>,
-    _reading: JoinSet<()>,
+    _running: JoinSet<()>,
 }
 
 impl fmt::Debug for Tailer {
@@ -66,9 +67,10 @@ impl Tailer {
         let (ids, readers) = (IdMaker::new(seed), Semaphore::new(config.parallelism));
         let shared = Arc::new(Shared { catalog, log, clock, ids, config, readers });
         let sources = Arc::new(SourceReader::new(Arc::clone(&shared), leaves, seed));
-        let mut reading = JoinSet::new();
-        reading.spawn(Arc::clone(&sources).run());
-        Self { shared, sources, _reading: reading }
+        let mut running = JoinSet::new();
+        running.spawn(Arc::clone(&sources).run());
+        running.spawn(ticks::run(Arc::clone(&shared)));
+        Self { shared, sources, _running: running }
     }
 }
 

@@ -148,6 +148,7 @@ pub(crate) async fn check(
         fence: None,
         path: None,
         analyze: false,
+        expired: None,
     };
     let target = Arc::new(target);
     let (arrow, columns) = (Arc::clone(&filters.schema), Arc::clone(&filters.columns));
@@ -209,6 +210,7 @@ async fn groups_that_come_late_under_little_memory_come() -> Result<()> {
         fence: None,
         path: None,
         analyze: false,
+        expired: None,
     };
     let target = Arc::new(target);
     let input: Plan =

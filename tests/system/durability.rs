@@ -15,6 +15,7 @@ use basalt_common::id::{CollectionId, Epoch, FieldId, ShardId, SourceId};
 use basalt_common::indexing::IndexSettings;
 use basalt_common::log::{LocalLog, LocalLogConfig, ShardLog};
 use basalt_common::position::{LogPosition, SourcePartition, SourceRange};
+use basalt_common::retention::RetentionSettings;
 use basalt_common::schema::Schema;
 use basalt_common::value::{Object, Value};
 use basalt_harness::failing::FailingStore;
@@ -70,6 +71,7 @@ impl Life {
                 key: None,
                 version: None,
                 indexing: IndexSettings::default(),
+                retention: RetentionSettings::default(),
             };
             runtime.block_on(catalog.propose(command))?;
         }
@@ -122,6 +124,7 @@ impl Life {
             sources,
             request: None,
             horizon: None,
+            retention: None,
         };
         let mut bytes = Vec::new();
         batch::encode(&Batch { header, operations: builder.finish() }, &mut bytes);

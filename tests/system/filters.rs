@@ -230,6 +230,7 @@ fn top_scan(filters: &mut Filters) -> ShardScan {
         fence: None,
         path,
         analyze: false,
+        expired: None,
     };
     ShardScan {
         target: Arc::new(target),

@@ -98,10 +98,19 @@ async fn kill(roles: &mut Roles, role: usize, written: &Written, random: &mut Se
 
 /// Batches that are in the log and in no manifest, of the leaf that is killed.
 async fn unflushed(roles: &Roles) -> Result<u64> {
-    let (cluster, _) = roles.server.insist(Method::GET, "/v1/cluster", &[], "").await?;
-    let shards = cluster["shards"].as_array().context("the cluster has shards")?;
-    let own = shards.iter().filter(|shard| shard["leaf"] == roles.leaf_address(LEAF));
-    Ok(own.map(|shard| shard["applied"].as_u64().unwrap_or(0) - shard["flushed"].as_u64().unwrap_or(0)).sum())
+    let deadline = tokio::time::Instant::now() + Duration::from_secs(60);
+    loop {
+        let (cluster, _) = roles.server.insist(Method::GET, "/v1/cluster", &[], "").await?;
+        let shards = cluster["shards"].as_array().context("the cluster has shards")?;
+        let own = shards.iter().filter(|shard| shard["leaf"] == roles.leaf_address(LEAF));
+        let unflushed =
+            own.map(|shard| shard["applied"].as_u64().unwrap_or(0) - shard["flushed"].as_u64().unwrap_or(0));
+        match unflushed.sum() {
+            0 => ensure!(tokio::time::Instant::now() < deadline, "nothing comes: {cluster}"),
+            unflushed => return Ok(unflushed),
+        }
+        tokio::task::yield_now().await;
+    }
 }
 
 /// Operations that were read again by the tailer that runs now, once it reads.

@@ -17,6 +17,7 @@ mod kills;
 mod live;
 mod load;
 mod model;
+mod retention;
 mod search;
 mod sources;
 mod streams;

@@ -3,7 +3,7 @@
 //! Every operation goes through the columnar batch and its bytes, as it would through the log. At random moments the shard
 //! is flushed, or dropped and made again from its newest manifest and the batches behind it. After at most a thousand
 //! operations, all documents and a filtered aggregate are compared.
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -14,10 +14,11 @@ use basalt_common::log::LogIncarnation;
 use basalt_common::patch;
 use basalt_common::position::LogPosition;
 use basalt_common::random::SeededRandom;
+use basalt_common::retention::{Expired, Retention};
 use basalt_common::schema::Schema;
 use basalt_common::value::{Object, Value};
 use basalt_common::version::Horizon;
-use basalt_harness::operations::{Effect, Model, Operation, Operations, seed_of_round};
+use basalt_harness::operations::{Effect, Model, Operation, Operations, is_expired, seed_of_round};
 use basalt_leaf::apply::Outcome;
 use basalt_leaf::cache::Cache;
 use basalt_leaf::compaction::{Compacted, Compaction, Fold, Folded};
@@ -54,6 +55,7 @@ fn header(schema: &Schema, horizon: Option<Horizon>) -> BatchHeader {
         sources: Vec::new(),
         request: None,
         horizon,
+        retention: None,
     }
 }
 
@@ -75,7 +77,11 @@ pub(super) fn add(builder: &mut BatchBuilder, schema: &mut Schema, id: &str, ope
 
 /// The operations as they come out of the log.
 pub(super) fn through_the_log(builder: BatchBuilder, schema: &Schema, horizon: Option<Horizon>) -> Result<Batch> {
-    let batch = Batch { header: header(schema, horizon), operations: builder.finish() };
+    logged(header(schema, horizon), builder)
+}
+
+fn logged(header: BatchHeader, builder: BatchBuilder) -> Result<Batch> {
+    let batch = Batch { header, operations: builder.finish() };
     let mut bytes = Vec::new();
     batch::encode(&batch, &mut bytes);
     let read = batch::decode(&bytes)?;
@@ -107,6 +113,26 @@ fn model_aggregate(model: &Model) -> (usize, i128) {
     ints.fold((0, 0), |(count, sum), value| (count + 1, sum + value))
 }
 
+/// The documents whose time, in field `n`, is over are those that every segment tells, read or written.
+fn compare_expired(snapshot: &Snapshot, schema: &Schema, model: &Model) -> Result<()> {
+    let Some(field) = schema.find(&["n".into()]) else { return Ok(()) };
+    for below in [-499_000_000, -300_000_000, 1, 500_000_000] {
+        let mut found = BTreeSet::new();
+        for version in snapshot.segments() {
+            let rows = version.expired(Expired { field, below })?;
+            ensure!(version.knows_expired(Expired { field, below }), "it was just told");
+            for row in rows {
+                ensure!(version.is_expired(row, Expired { field, below })?, "row {row} is not over by itself");
+                found.insert(version.segment().id_of(row)?.into_owned());
+            }
+        }
+        let over = model.documents.iter().filter(|(_, document)| is_expired(document, "n", below));
+        let expected: BTreeSet<String> = over.map(|(id, _)| id.clone()).collect();
+        ensure!(found == expected, "over at {below}: {found:?}\nexpected {expected:?}");
+    }
+    Ok(())
+}
+
 pub(super) fn compare(shard: &Shard, schema: &Schema, model: &Model) -> Result<()> {
     let snapshot = shard.newest().pin();
     ensure!(snapshot.documents() == model.documents.len(), "count: {} documents", snapshot.documents());
@@ -127,6 +153,7 @@ pub(super) fn compare(shard: &Shard, schema: &Schema, model: &Model) -> Result<(
         let by_key = index % 16 != 0 || found()?.as_ref() == Some(&expected);
         ensure!(by_key, "{id} by its key");
     }
+    compare_expired(&snapshot, schema, model)?;
     let (ours, theirs) = (aggregate(&snapshot, schema)?, model_aggregate(model));
     ensure!(ours == theirs, "aggregate {ours:?}, expected {theirs:?}");
     Ok(())
@@ -154,6 +181,7 @@ pub(super) struct Durability {
     pub(super) reopens: u64,
     pub(super) merges: u64,
     pub(super) folds: u64,
+    let_go: u64,
     segments: u64,
     bytes: u64,
 }
@@ -284,7 +312,19 @@ impl Disk {
     }
 }
 
-/// Runs `count` operations on `ids` documents.
+/// How far behind a batch its documents' time is over.
+const KEPT_MICROS: u64 = 640_000_000;
+
+/// The header of a batch in a collection that keeps documents for a time behind the seconds in field `n`, of which most are between -500
+/// and 500: on the way through the operations, the time below which documents go rises from -600 to 300.
+fn keeping(schema: &mut Schema, done: u64, count: u64) -> BatchHeader {
+    let retention = Retention { field: schema.register(&["n".into()]), micros: KEPT_MICROS };
+    let below = -600_000_000 + (900_000_000 * done / count) as i64;
+    let logged_at_micros = below + KEPT_MICROS as i64;
+    BatchHeader { retention: Some(retention), logged_at_micros, ..header(schema, None) }
+}
+
+/// Runs `count` operations on `ids` documents, of which those go whose time is over.
 pub(super) fn run(
     seed: u64,
     ids: u64,
@@ -294,19 +334,26 @@ pub(super) fn run(
 ) -> Result<BTreeMap<Effect, u64>> {
     let (mut operations, mut model) = (Operations::new(seed, ids), Model::default());
     let (mut shard, mut schema) = (Shard::new(policy.clone()), Schema::default());
-    let (mut done, mut compared, mut effects) = (0, 0, BTreeMap::new());
+    let (mut done, mut compared, mut let_go, mut effects) = (0, 0, i64::MIN, BTreeMap::new());
     let mut log: Vec<(Batch, Vec<Outcome>)> = Vec::new();
     for position in 0.. {
         let mut builder = BatchBuilder::default();
         let mut expected = Vec::new();
         let mut sent = Vec::new();
+        let BatchHeader { retention, logged_at_micros, .. } = keeping(&mut schema, done, count);
+        let gone = retention.context("it keeps documents for a time")?.let_go(logged_at_micros).below;
+        disk.indexes.event_time = retention.map(|retention| retention.field);
+        if let_go < gone {
+            disk.done.let_go += model.let_go("n", gone) as u64;
+            let_go = gone;
+        }
         for _ in 0..operations.batch_size() {
             let (id, operation) = operations.draw();
             add(&mut builder, &mut schema, &id, &operation)?;
             expected.push(model.apply(&id, &operation));
             sent.push((id, operation));
         }
-        let batch = through_the_log(builder, &schema, None)?;
+        let batch = logged(keeping(&mut schema, done, count), builder)?;
         let outcomes = shard.apply(LogPosition(position), &batch, &schema)?;
         for ((outcome, expected), sent) in outcomes.iter().zip(&expected).zip(&sent) {
             ensure!(effect(outcome) == *expected, "{sent:?}\nbecame {outcome:?}, expected {expected:?}");
@@ -350,6 +397,7 @@ fn check(runs: &[(u64, u64, MergePolicy, Kept)]) -> Result<()> {
         println!("seed {seed}: {:?}", disk.done);
         ensure!(disk.done.merges >= 100 || policy.inline_rows_max > 100, "hardly merged: {:?}", disk.done);
         ensure!(disk.done.folds >= 100 || policy.fold_rows_min > 100, "hardly folded: {:?}", disk.done);
+        ensure!(disk.done.let_go >= 500, "hardly let go: {:?}", disk.done);
         ensure!(disk.done.flushes >= 120 && disk.done.reopens >= 24, "hardly flushed or reopened: {:?}", disk.done);
         effects.into_iter().for_each(|(effect, count)| *total.entry(effect).or_default() += count);
     }

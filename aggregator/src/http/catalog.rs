@@ -11,10 +11,11 @@ use basalt_common::failure::Failure;
 use basalt_common::fence::Fence;
 use basalt_common::id::FieldId;
 use basalt_common::indexing::{IndexSettings, TextSettings};
+use basalt_common::retention::RetentionSettings;
 use basalt_common::value::Type;
 use basalt_common::version::VersionSettings;
 use datafusion::arrow::compute::kernels::cast_utils::parse_interval_month_day_nano;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 
 use super::reply::Refused;
 use super::{Shared, body};
@@ -74,6 +75,8 @@ struct CreateCollection {
     text: BTreeMap<String, TextSettings>,
     #[serde(default)]
     unindexed: BTreeSet<String>,
+    event_time: Option<String>,
+    retention: Option<Span>,
 }
 
 /// A count in the version's unit, or a text like `30 days`, in microseconds then.
@@ -86,15 +89,42 @@ enum Span {
 
 impl Span {
     fn count(self, setting: &str) -> Result<u64, Failure> {
-        let text = match self {
-            Self::Count(count) => return Ok(count),
-            Self::Text(text) => text,
-        };
-        let micros = parse_interval_month_day_nano(&text).ok().filter(|span| span.months == 0).and_then(|span| {
-            u64::try_from(i128::from(span.days) * MICROS_PER_DAY + i128::from(span.nanoseconds / 1_000)).ok()
-        });
-        micros.ok_or_else(|| Failure::invalid(format!("{setting} is a count or a time like \"30 days\", not {text:?}")))
+        match self {
+            Self::Count(count) => Ok(count),
+            Self::Text(text) => {
+                let not_one = || format!("{setting} is a count or a time like \"30 days\", not {text:?}");
+                Self::micros_of(&text).ok_or_else(|| Failure::invalid(not_one()))
+            }
+        }
     }
+
+    fn micros(self, setting: &str) -> Result<u64, Failure> {
+        let not_one = |given: String| Failure::invalid(format!("{setting} is a time like \"30 days\", not {given}"));
+        match self {
+            Self::Count(count) => Err(not_one(count.to_string())),
+            Self::Text(text) => Self::micros_of(&text).ok_or_else(|| not_one(format!("{text:?}"))),
+        }
+    }
+
+    fn micros_of(text: &str) -> Option<u64> {
+        parse_interval_month_day_nano(text).ok().filter(|span| span.months == 0).and_then(|span| {
+            u64::try_from(i128::from(span.days) * MICROS_PER_DAY + i128::from(span.nanoseconds / 1_000)).ok()
+        })
+    }
+}
+
+/// A time as [`Span`] reads it.
+fn span_text(micros: u64) -> String {
+    let units = [
+        (86_400_000_000, "days"),
+        (3_600_000_000, "hours"),
+        (60_000_000, "minutes"),
+        (1_000_000, "seconds"),
+        (1_000, "milliseconds"),
+    ];
+    let unit = units.into_iter().find(|(unit, _)| micros.is_multiple_of(*unit));
+    let (unit, name) = unit.unwrap_or((1, "microseconds"));
+    format!("{} {name}", micros / unit)
 }
 
 #[derive(Debug, Deserialize)]
@@ -104,6 +134,15 @@ struct DescribeCollection {
     owner: Option<String>,
     text: Option<BTreeMap<String, TextSettings>>,
     unindexed: Option<BTreeSet<String>>,
+    #[serde(default, deserialize_with = "given")]
+    event_time: Option<Option<String>>,
+    #[serde(default, deserialize_with = "given")]
+    retention: Option<Option<Span>>,
+}
+
+/// What is given, which may be null.
+fn given<'de, T: Deserialize<'de>, D: Deserializer<'de>>(value: D) -> Result<Option<Option<T>>, D::Error> {
+    Option::deserialize(value).map(Some)
 }
 
 #[derive(Debug, Serialize)]
@@ -123,6 +162,10 @@ pub(super) struct CollectionBody {
     max_future: Option<u64>,
     #[serde(flatten)]
     indexing: IndexSettings,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    event_time: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    retention: Option<String>,
     documents: u64,
     operations: u64,
     bytes: u64,
@@ -172,6 +215,7 @@ pub(super) async fn create_collection(
     }
     let lateness = asked.lateness.map(|span| span.count("lateness")).transpose()?;
     let max_future = asked.max_future.map(|span| span.count("max_future")).transpose()?;
+    let retention = asked.retention.map(|span| span.micros("retention")).transpose()?;
     let command = Command::CreateCollection {
         workspace: workspace.clone(),
         name: asked.name.clone(),
@@ -181,6 +225,7 @@ pub(super) async fn create_collection(
         key: asked.key,
         version: asked.version.map(|path| VersionSettings { path, lateness, max_future }),
         indexing: IndexSettings { text: asked.text, unindexed: asked.unindexed },
+        retention: RetentionSettings { event_time: asked.event_time, micros: retention },
     };
     aggregator.propose(command).await?;
     let collection = aggregator.collection(&workspace, &asked.name)?;
@@ -202,13 +247,24 @@ pub(super) async fn describe_collection(
 ) -> Result<Json<CollectionBody>, Refused> {
     let asked: DescribeCollection = body::read_json(request, aggregator.config.body_bytes_max).await?;
     let collection = aggregator.collection(&workspace, &name)?;
-    let DescribeCollection { description, owner, text, unindexed } = asked;
+    let DescribeCollection { description, owner, text, unindexed, event_time, retention } = asked;
     let indexing = (text.is_some() || unindexed.is_some()).then(|| {
         let before = collection.indexing.settings();
         IndexSettings { text: text.unwrap_or(before.text), unindexed: unindexed.unwrap_or(before.unindexed) }
     });
+    let retention = match (event_time, retention) {
+        (None, None) => None,
+        (event_time, retention) => {
+            let rule = collection.retention.as_ref();
+            let micros = retention.map(|span| span.map(|span| span.micros("retention")).transpose()).transpose()?;
+            Some(RetentionSettings {
+                event_time: event_time.unwrap_or_else(|| rule.map(|rule| rule.event_time.to_string())),
+                micros: micros.unwrap_or_else(|| rule.and_then(|rule| rule.micros)),
+            })
+        }
+    };
     let id = collection.id.0;
-    aggregator.propose(Command::DescribeCollection { id, description, owner, indexing }).await?;
+    aggregator.propose(Command::DescribeCollection { id, description, owner, indexing, retention }).await?;
     let collection = aggregator.collection(&workspace, &name)?;
     Ok(Json(describe(&aggregator, &collection, false).await?))
 }
@@ -250,6 +306,8 @@ fn body_of(collection: &Collection, shards: &[ShardStatus], fields: bool) -> Col
         lateness: collection.version.as_ref().and_then(|rule| rule.lateness),
         max_future: collection.version.as_ref().and_then(|rule| rule.max_future),
         indexing: collection.indexing.settings(),
+        event_time: collection.retention.as_ref().map(|rule| rule.event_time.to_string()),
+        retention: collection.retention.as_ref().and_then(|rule| rule.micros).map(span_text),
         documents: sum(|shard| shard.documents),
         operations: sum(|shard| shard.operations),
         bytes: sum(|shard| shard.bytes),

@@ -1,12 +1,14 @@
 //! A batch as bytes: one record of a shard log.
 //!
 //! ```text
-//! batch      = version:u8(2) header operations                    integers are LEB128 unless sized; sized are little-endian
+//! batch      = version:u8(3) header operations                    integers are LEB128 unless sized; sized are little-endian
 //! header     = collection shard routing_epoch schema_version logged_at:i64 event_time sources request horizon
+//!              retention
 //! event_time = 0:u8 | 1:u8 least:i64 greatest:i64
 //! sources    = count (source incarnation:u128 partition epoch first last)…
 //! request    = 0:u8 | 1:u8 key:text body_hash:u64
 //! horizon    = 0:u8 | 1:u8 lateness unsettled_max                 lateness = 0:u8 | 1:u8 count
+//! retention  = 0:u8 | 1:u8 field micros
 //! operations = rows id:text… kind:u8… versions fields programs
 //! versions   = 0:u8 | 1:u8 version:i64… (0:u8 | 1:u8 operation_id:u128)…           one a row
 //! fields     = count (field named actions values)…                ascending by field
@@ -19,7 +21,7 @@
 //! ```
 //!
 //! The version of the format is the first byte; the frame around it has the checksum. Version 1 had no horizon, no versions
-//! (their mark was 0) and no named rows (all were).
+//! (their mark was 0) and no named rows (all were); version 2 had no retention.
 
 use datafusion::arrow::array::{Array, BinaryBuilder, Int64Array, StringBuilder, UInt32Array};
 use thiserror::Error;
@@ -30,10 +32,11 @@ use crate::columns::codec as columns;
 use crate::id::{CollectionId, Epoch, FieldId, ShardId, SourceId};
 use crate::patch;
 use crate::position::{SourcePartition, SourceRange};
+use crate::retention::Retention;
 use crate::value::Type;
 use crate::version::Horizon;
 
-const VERSION: u8 = 2;
+const VERSION: u8 = 3;
 
 /// Bytes that are no batch.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
@@ -131,6 +134,10 @@ fn put_header(out: &mut Vec<u8>, header: &BatchHeader) {
         put_option(out, horizon.lateness.as_ref(), |out, lateness| put_varint(out, *lateness));
         put_varint(out, horizon.unsettled_max.into());
     });
+    put_option(out, header.retention.as_ref(), |out, retention| {
+        put_varint(out, retention.field.0.into());
+        put_varint(out, retention.micros);
+    });
 }
 
 /// Reads a batch back.
@@ -177,6 +184,13 @@ fn read_header(reader: &mut Reader<'_>, version: u8) -> Result<BatchHeader, Bina
             Ok::<_, BinaryError>(Horizon { lateness, unsettled_max: reader.small()? })
         })?,
     };
+    let retention = match version {
+        1 | 2 => None,
+        _ => reader.option(|reader| {
+            let field = FieldId(reader.small()?);
+            Ok::<_, BinaryError>(Retention { field, micros: reader.varint()? })
+        })?,
+    };
     Ok(BatchHeader {
         shard,
         routing_epoch,
@@ -186,6 +200,7 @@ fn read_header(reader: &mut Reader<'_>, version: u8) -> Result<BatchHeader, Bina
         sources,
         request,
         horizon,
+        retention,
     })
 }
 

@@ -23,6 +23,7 @@ use datafusion::arrow::array::{Array, BinaryArray, Int64Array, StringArray};
 use crate::columns::TypedColumns;
 use crate::id::{FieldId, ShardId};
 use crate::position::SourceRange;
+use crate::retention::Retention;
 use crate::version::Horizon;
 
 pub use builder::{BatchBuilder, OperationError};
@@ -139,6 +140,8 @@ pub struct BatchHeader {
     pub request: Option<RequestKey>,
     /// How late operations may be, where they have versions.
     pub horizon: Option<Horizon>,
+    /// How long documents are kept, where that is not for ever.
+    pub retention: Option<Retention>,
 }
 
 /// One record of a shard log: header and operations.

@@ -12,6 +12,7 @@ use thiserror::Error;
 use super::{Beginning, CatalogState, Claim, Collection, Source, SourceSettings, Workspace, check_name};
 use crate::id::{CollectionId, Epoch, SourceId};
 use crate::indexing::{IndexSettings, Indexing};
+use crate::retention::{RetentionRule, RetentionSettings};
 use crate::schema::{FieldSeen, Schema};
 use crate::value::FieldPath;
 use crate::version::{VersionRule, VersionSettings};
@@ -48,6 +49,9 @@ pub enum Command {
         /// How its fields are indexed.
         #[serde(default, skip_serializing_if = "IndexSettings::is_empty")]
         indexing: IndexSettings,
+        /// How long its documents are kept.
+        #[serde(default, skip_serializing_if = "RetentionSettings::is_empty")]
+        retention: RetentionSettings,
     },
     /// Changes what is said about a collection.
     DescribeCollection {
@@ -60,6 +64,9 @@ pub enum Command {
         /// How fields are indexed in segments that are written from now on, if that changes.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         indexing: Option<IndexSettings>,
+        /// How long documents are kept from now on, if that changes.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        retention: Option<RetentionSettings>,
     },
     /// Removes a collection with all its documents.
     DropCollection {
@@ -156,6 +163,12 @@ pub enum Refusal {
         /// The most there may be.
         max: u16,
     },
+    /// Documents are to be kept for a time behind nothing.
+    #[error("retention is counted from a document's event time: say by event_time which field has it")]
+    RetentionWithoutTime,
+    /// Documents would go as they come.
+    #[error("a retention is a second at least")]
+    ShortRetention,
     /// Too many fields.
     #[error("the collection would have {fields} fields, and fields_max is {fields_max}")]
     TooManyFields {
@@ -165,6 +178,9 @@ pub enum Refusal {
         fields_max: u32,
     },
 }
+
+/// The shortest retention: a shorter one is a mistake in its unit.
+const RETENTION_MICROS_MIN: u64 = 1_000_000;
 
 /// The most sources of a collection: each costs its tailer a client with its threads.
 const SOURCES_MAX: usize = 64;
@@ -181,19 +197,33 @@ impl CatalogState {
         let mut next = self.clone();
         match command {
             Command::CreateWorkspace { name, description } => next.create_workspace(name, description)?,
-            Command::CreateCollection { workspace, name, description, owner, shards, key, version, indexing } => {
+            Command::CreateCollection {
+                workspace,
+                name,
+                description,
+                owner,
+                shards,
+                key,
+                version,
+                indexing,
+                retention,
+            } => {
                 next.create_collection(workspace, name, *shards, |collection| {
                     (collection.description, collection.owner) = (description.clone(), owner.clone());
                     collection.key = key.as_deref().map(|key| read_path("key", key)).transpose()?;
                     collection.version = version.as_ref().map(read_rule).transpose()?;
                     collection.indexing = read_indexing(indexing)?;
+                    collection.retention = read_retention(retention)?;
                     Ok(())
                 })?;
             }
-            Command::DescribeCollection { id, description, owner, indexing } => {
+            Command::DescribeCollection { id, description, owner, indexing, retention } => {
                 let collection = next.collection_mut(*id)?;
                 if let Some(indexing) = indexing {
                     collection.indexing = read_indexing(indexing)?;
+                }
+                if let Some(retention) = retention {
+                    collection.retention = read_retention(retention)?;
                 }
                 description.iter().for_each(|text| collection.description.clone_from(text));
                 owner.iter().for_each(|text| collection.owner.clone_from(text));
@@ -257,6 +287,7 @@ impl CatalogState {
             key: None,
             version: None,
             indexing: Indexing::default(),
+            retention: None,
             schema: Arc::new(Schema::default()),
         };
         describe(&mut collection)?;
@@ -325,9 +356,22 @@ fn read_rule(settings: &VersionSettings) -> Result<VersionRule, Refusal> {
     Ok(VersionRule { path: read_path("version", path)?, lateness: *lateness, max_future: *max_future })
 }
 
+fn read_retention(settings: &RetentionSettings) -> Result<Option<RetentionRule>, Refusal> {
+    let RetentionSettings { event_time, micros } = settings;
+    if micros.is_some_and(|micros| micros < RETENTION_MICROS_MIN) {
+        return Err(Refusal::ShortRetention);
+    }
+    match event_time {
+        Some(path) => Ok(Some(RetentionRule { event_time: read_path("event_time", path)?, micros: *micros })),
+        None if micros.is_some() => Err(Refusal::RetentionWithoutTime),
+        None => Ok(None),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::{CatalogState, CollectionId, Command, FieldSeen, IndexSettings, Refusal, SourceId, SourceSettings};
+    use super::{RetentionRule, RetentionSettings};
     use crate::catalog::{KafkaProperties, SourceStart};
     use crate::schema::Step;
 
@@ -342,6 +386,7 @@ mod tests {
             key: None,
             version: None,
             indexing: IndexSettings::default(),
+            retention: RetentionSettings::default(),
         }
     }
 
@@ -357,6 +402,30 @@ mod tests {
         assert_eq!(refused(&create("a")), Refusal::Exists { what: "the collection".into(), name: "public.a".into() });
         assert_eq!(refused(&Command::DropCollection { id: 1 }), Refusal::NoCollection);
         assert!(matches!(refused(&create("no name")), Refusal::Name(_)));
+    }
+
+    #[test]
+    fn a_retention_is_changed_and_checked() {
+        let state = CatalogState::default().apply(&create("a")).expect("it is allowed");
+        let keep = |event_time: Option<&str>, micros| Command::DescribeCollection {
+            id: 1,
+            description: None,
+            owner: None,
+            indexing: None,
+            retention: Some(RetentionSettings { event_time: event_time.map(Into::into), micros }),
+        };
+        let refused = |command: &Command| state.apply(command).expect_err("it is not allowed");
+        assert_eq!(refused(&keep(None, Some(1_000_000))), Refusal::RetentionWithoutTime);
+        assert_eq!(refused(&keep(Some("at"), Some(999_999))), Refusal::ShortRetention);
+        assert!(matches!(refused(&keep(Some("at["), None)), Refusal::Path { .. }));
+        let of = |state: &CatalogState| state.find("public", "a").and_then(|collection| collection.retention.clone());
+        let kept = state.apply(&keep(Some("at"), Some(1_000_000))).expect("it is allowed");
+        let event_time = "at".parse().expect("a path");
+        assert_eq!(of(&kept), Some(RetentionRule { event_time, micros: Some(1_000_000) }));
+        let forever = kept.apply(&keep(None, None)).expect("it is allowed");
+        assert_eq!(of(&forever), None);
+        let text = serde_json::to_string(&keep(None, None)).expect("it is plain data");
+        assert_eq!(serde_json::from_str::<Command>(&text).expect("it is read back"), keep(None, None));
     }
 
     #[test]

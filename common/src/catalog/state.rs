@@ -9,6 +9,7 @@ use std::sync::Arc;
 use super::Source;
 use crate::id::{CollectionId, ShardId, SourceId};
 use crate::indexing::Indexing;
+use crate::retention::{Retention, RetentionRule};
 use crate::schema::Schema;
 use crate::value::FieldPath;
 use crate::version::VersionRule;
@@ -41,6 +42,8 @@ pub struct Collection {
     pub version: Option<VersionRule>,
     /// How its fields are indexed.
     pub indexing: Indexing,
+    /// What tells how long its documents are kept; none where that is for ever.
+    pub retention: Option<RetentionRule>,
     /// Its fields.
     pub schema: Arc<Schema>,
 }
@@ -50,6 +53,11 @@ impl Collection {
     pub fn shard_ids(&self) -> impl Iterator<Item = ShardId> + use<> {
         let collection = self.id;
         (0..self.shards).map(move |shard| ShardId { collection, shard })
+    }
+
+    /// How long its documents are kept; nothing where that is for ever.
+    pub fn retention(&self) -> Option<Retention> {
+        self.retention.as_ref()?.retention(&self.schema)
     }
 
     /// Its name with its workspace: `workspace.collection`.

@@ -23,6 +23,7 @@ use super::{
 use crate::calls::QueryId;
 use crate::fence::Fence;
 use crate::id::{CollectionId, FieldId};
+use crate::retention::Expired;
 use crate::value::Type;
 
 /// Encodes and decodes the plan nodes of this crate.
@@ -57,6 +58,16 @@ struct ScanMessage {
     path: Option<String>,
     #[prost(bool, tag = "13")]
     analyze: bool,
+    #[prost(message, optional, tag = "14")]
+    expired: Option<ExpiredMessage>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+struct ExpiredMessage {
+    #[prost(uint32, tag = "1")]
+    field: u32,
+    #[prost(int64, tag = "2")]
+    below: i64,
 }
 
 #[derive(Clone, PartialEq, Message)]
@@ -190,6 +201,7 @@ fn encode(scan: &ShardScanExec, converter: &dyn PhysicalProtoConverterExtension)
         top: scan.top().map(encode_top),
         path: scan.target().path.map(|path| path.name().into()),
         analyze: scan.target().analyze,
+        expired: scan.target().expired.map(|expired| ExpiredMessage { field: expired.field.0, below: expired.below }),
     })
 }
 
@@ -257,6 +269,7 @@ fn decode(
         fence: fence.map_err(|error| DataFusionError::External(Box::new(error)))?,
         path: path.transpose()?,
         analyze: message.analyze,
+        expired: message.expired.map(|expired| Expired { field: FieldId(expired.field), below: expired.below }),
     };
     let all = ShardScanExec::new(Arc::new(target), Arc::new(schema), columns.into(), Arc::from([]));
     let partitions = (message.partitions as usize).max(1);

@@ -33,6 +33,7 @@ use crate::calls::QueryId;
 use crate::fence::Fence;
 use crate::id::{CollectionId, ShardId};
 use crate::position::LogPosition;
+use crate::retention::Expired;
 use crate::wire::Channels;
 
 /// What a scan is of, beside columns and shards: the same for all parts of it.
@@ -50,6 +51,8 @@ pub struct ScanTarget {
     pub path: Option<AccessPath>,
     /// Whether leaves note what they do, segment by segment.
     pub analyze: bool,
+    /// The documents that are not seen: those that were kept long enough when the query began.
+    pub expired: Option<Expired>,
 }
 
 /// One shard of the scanned collection and the node that serves it.

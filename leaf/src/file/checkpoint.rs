@@ -8,6 +8,7 @@
 //! requests   = count (until_micros:i64 key:text body_hash:u64 outcomes)…                codec 1; oldest first
 //! outcomes   = conflict:u8 added replaced patched deleted ignored missing failed count (row reason:text)…
 //! unsettled  = as in unsettled.rs                                 codec 1; left out where there are no versions
+//! retention  = let_go_below:i64                                  codec 1; left out where nothing was let go
 //! sources    = count (source incarnation:u128 partition epoch (0:u8 | 1:u8 offset))…    codec 1; ascending
 //! ```
 
@@ -55,6 +56,8 @@ pub struct Checkpointed {
     pub sources: Sources,
     /// What operations with versions may yet change.
     pub unsettled: Unsettled,
+    /// Documents of lower event times were let go, if any were.
+    pub let_go_below: Option<i64>,
 }
 
 /// The object of a checkpoint. Takes long: not for the async threads.
@@ -84,6 +87,9 @@ pub fn encode(checkpoint: &Checkpoint) -> Sealed {
     let unsettled = &checkpoint.shard.unsettled;
     if unsettled.watermark().is_some() {
         object.part(Part::Unsettled, CODEC, |out| unsettled::put(out, unsettled));
+    }
+    if let Some(below) = checkpoint.shard.let_go_below {
+        object.part(Part::Retention, CODEC, |out| out.extend_from_slice(&below.to_le_bytes()));
     }
     object.seal()
 }
@@ -144,7 +150,10 @@ pub fn decode(object: &Container<'_>) -> Result<Checkpointed, FileError> {
     })?;
     let sources = object.part(Part::Sources, CODEC)?.read(read_sources)?;
     let unsettled = object.find(Part::Unsettled, CODEC)?.map(|part| part.read(unsettled::read)).transpose()?;
-    Ok(Checkpointed { next_segment, laid, requests, sources, unsettled: unsettled.unwrap_or_default() })
+    let unsettled = unsettled.unwrap_or_default();
+    let read = |reader: &mut Reader<'_>| reader.array().map(i64::from_le_bytes);
+    let let_go_below = object.find(Part::Retention, CODEC)?.map(|part| part.read(read)).transpose()?;
+    Ok(Checkpointed { next_segment, laid, requests, sources, unsettled, let_go_below })
 }
 
 fn read_laid(reader: &mut Reader<'_>) -> Result<Laid, BinaryError> {

@@ -72,6 +72,8 @@ pub enum Part {
     Text = 7,
     /// The elements of a segment's arrays.
     Elements = 8,
+    /// The least event time of a segment.
+    EventTime = 9,
     /// What was laid over segments.
     Laid = 16,
     /// Requests that came with a key.
@@ -80,12 +82,14 @@ pub enum Part {
     Sources = 18,
     /// What operations with versions may yet change.
     Unsettled = 19,
+    /// Which documents were let go.
+    Retention = 20,
     /// What a manifest says.
     Manifest = 32,
 }
 
 impl Part {
-    const ALL: [Self; 12] = [
+    const ALL: [Self; 14] = [
         Self::Keys,
         Self::Columns,
         Self::Versions,
@@ -93,10 +97,12 @@ impl Part {
         Self::KeyRun,
         Self::Text,
         Self::Elements,
+        Self::EventTime,
         Self::Laid,
         Self::Requests,
         Self::Sources,
         Self::Unsettled,
+        Self::Retention,
         Self::Manifest,
     ];
 
@@ -110,10 +116,12 @@ impl Part {
             Self::KeyRun => "key run",
             Self::Text => "text",
             Self::Elements => "elements",
+            Self::EventTime => "event time",
             Self::Laid => "laid",
             Self::Requests => "requests",
             Self::Sources => "sources",
             Self::Unsettled => "unsettled",
+            Self::Retention => "retention",
             Self::Manifest => "manifest",
         }
     }

@@ -1,5 +1,5 @@
-//! A segment as an object: *columns*, their *terms*, *text* and *elements*, *versions* in a collection that has them, *keys* and their
-//! *run*.
+//! A segment as an object: *columns*, their *terms*, *text* and *elements*, *versions* and the least *event time* in a collection that has
+//! them, *keys* and their *run*.
 //!
 //! ```text
 //! column    = as in column/encode.rs           codec 3; of as many rows as keys
@@ -8,8 +8,9 @@
 //! text      = as in text/mod.rs                codec 2; label: field type:u8 analyzer
 //! elements  = as in elements.rs                codec 2; label: field type:u8
 //! versions  = column                           codec 1; ints, none where a patch made the row
+//! event time = field least:i64                 codec 1; the greatest number where no row has one
 //! keys      = column                           codec 3; the _ids; label: segment rows
-//! key run   = as in key_run/mod.rs             codec 1
+//! key run   = as in key_run/mod.rs             codec 2; codec 1 had homes by the unmixed hash
 //! ```
 //!
 //! There is a part for each column and each of its indexes; columns ascend by field, then type, and stand before all indexes. Each
@@ -32,6 +33,7 @@ use super::container::{Container, ContainerBuilder, End, Entry, Kind, Part, Seal
 use super::{FileError, segment_before};
 use crate::cache::{CachedObject, ExtentPlace};
 use crate::column::{self, Column};
+use crate::event_times::EventTimes;
 use crate::field::{FieldValues, FileColumn, FileColumns, Ids, RowSet, all_rows, put_elements, put_terms, put_text};
 use crate::indexes::Indexes;
 use crate::key_run::KeyRun;
@@ -42,7 +44,9 @@ const KEYS_CODEC: u8 = 3;
 const COLUMN_CODEC: u8 = 3;
 const VERSIONS_CODEC: u8 = 1;
 const INDEX_CODEC: u8 = 2;
-const KEY_RUN_CODEC: u8 = 1;
+const KEY_RUN_CODEC: u8 = 2;
+const KEY_RUN_CODEC_BEFORE: u8 = 1;
+const EVENT_TIME_CODEC: u8 = 1;
 
 /// Parts of a kind that lie next to each other are brought together, until they are of so many bytes.
 const EXTENT_BYTES: usize = 1 << 20;
@@ -56,10 +60,13 @@ pub fn encode(segment: &Segment, indexes: &Indexes) -> Result<Sealed, SegmentDam
     let damage = |field| move |cause| SegmentDamage { segment: segment.id(), field, cause };
     let ids = segment.ids().take(RowSet(&rows)).map_err(damage(None))?;
     let mut object = ContainerBuilder::new(Kind::Segment);
-    let mut of_columns = Vec::new();
+    let (mut of_columns, mut least) = (Vec::new(), i64::MAX);
     for (field, values) in segment.fields() {
         let values = values.take(RowSet(&rows)).map_err(damage(Some(*field)))?;
         put_field(&mut object, *field, &values, indexes, &mut of_columns);
+        if indexes.event_time == Some(*field) {
+            least = EventTimes::of(&values).least();
+        }
     }
     of_columns.sort_by_key(|index| index.part as u8);
     for Index { part, label, bytes } in of_columns {
@@ -67,6 +74,12 @@ pub fn encode(segment: &Segment, indexes: &Indexes) -> Result<Sealed, SegmentDam
     }
     if let Some(versions) = segment.versions() {
         object.part(Part::Versions, VERSIONS_CODEC, |out| put_column(out, versions));
+    }
+    if let Some(field) = indexes.event_time {
+        object.part(Part::EventTime, EVENT_TIME_CODEC, |out| {
+            put_varint(out, field.0.into());
+            out.extend_from_slice(&least.to_le_bytes());
+        });
     }
     let mut label = Vec::new();
     put_varint(&mut label, segment.id().0);
@@ -154,7 +167,7 @@ pub fn end_bytes(name: &str, end: &[u8], length: usize, checksum: u32) -> Result
 
 /// Where an object's end begins.
 fn end_start(object: &Container<'_>) -> usize {
-    let kept = [Part::Versions, Part::Keys, Part::KeyRun];
+    let kept = [Part::Versions, Part::EventTime, Part::Keys, Part::KeyRun];
     match object.is_labelled() {
         true => kept.iter().flat_map(|part| object.entries(*part)).map(|entry| entry.offset).min().unwrap_or_default(),
         false => 0,
@@ -208,12 +221,20 @@ impl Opener<'_> {
         let rows = rows as usize;
         let shape = ColumnShape { of: DataType::Utf8, rows: rows as u64, present: rows as u64 };
         let ids = Ids::File(Box::new(self.kept(Part::Keys, entry, shape)?), rows);
-        let run = self.object.only(Part::KeyRun, KEY_RUN_CODEC)?;
+        let is_before = self.object.codec(Part::KeyRun) == Some(KEY_RUN_CODEC_BEFORE);
+        let codec = if is_before { KEY_RUN_CODEC_BEFORE } else { KEY_RUN_CODEC };
+        let run = self.object.only(Part::KeyRun, codec)?;
         let run = self.kept(Part::KeyRun, run, rows)?;
         let versions = self.versions(rows)?;
         let (fields, column_max) = self.fields(rows)?;
         let sizes = SegmentBytes { total: self.object.bytes(), column_max };
-        Ok(Segment::of_parts(id, ids, versions, fields, sizes).with_key_run(run))
+        let segment = Segment::of_parts(id, ids, versions, fields, sizes).with_key_run(run);
+        if let Some(part) = self.object.find(Part::EventTime, EVENT_TIME_CODEC)? {
+            let (field, least) =
+                part.read(|reader| Ok((FieldId(reader.small()?), i64::from_le_bytes(reader.array()?))))?;
+            segment.event_times().note(field, least);
+        }
+        Ok(segment)
     }
 
     fn place(&self, part: Part, entry: &Entry) -> Place {

@@ -6,6 +6,7 @@ use basalt_common::batch::{Batch, BatchBuilder, BatchHeader, RequestKey};
 use basalt_common::id::{CollectionId, Epoch, FieldId, ShardId, SourceId};
 use basalt_common::patch::{PatchOperation, register};
 use basalt_common::position::{LogPosition, SourcePartition, SourceRange};
+use basalt_common::retention::Retention;
 use basalt_common::schema::Schema;
 use basalt_common::value::{Object, Tagged, Value};
 use basalt_common::version::Horizon;
@@ -29,6 +30,7 @@ pub(crate) struct Sample {
     pub(crate) schema: Schema,
     next: u64,
     horizon: Option<Horizon>,
+    pub(crate) retention: Option<Retention>,
 }
 
 fn every_type() -> Object {
@@ -54,8 +56,8 @@ fn every_type() -> Object {
 
 impl Sample {
     pub(crate) fn new() -> Self {
-        let mut sample =
-            Self { replica: Replica::new(MergePolicy::default()), schema: Schema::default(), next: 0, horizon: None };
+        let (replica, schema) = (Replica::new(MergePolicy::default()), Schema::default());
+        let mut sample = Self { replica, schema, next: 0, horizon: None, retention: None };
         sample.upsert("every", &every_type());
         for row in 0..40 {
             sample.upsert(&format!("doc-{row}"), &Object::from([("f2".into(), Value::Int(row))]));
@@ -75,7 +77,7 @@ impl Sample {
     pub(crate) fn versioned() -> Self {
         let horizon = Some(Horizon { lateness: Some(25), unsettled_max: 1000 });
         let (replica, schema) = (Replica::new(MergePolicy::default()), Schema::default());
-        let mut sample = Self { replica, schema, next: 0, horizon };
+        let mut sample = Self { replica, schema, next: 0, horizon, retention: None };
         let mut document = every_type();
         for (row, version) in [10, 40, 20, 35, 30].into_iter().enumerate() {
             document.insert("f2".into(), Value::Int(version));
@@ -95,6 +97,19 @@ impl Sample {
             sample.apply(builder);
         }
         assert!(sample.replica.checkpoint().shard.unsettled.operations() > 5);
+        sample
+    }
+
+    /// The same, of a collection that keeps documents for a time.
+    pub(crate) fn keeping() -> Self {
+        let mut sample = Self::versioned();
+        let field = sample.schema.find(&["f2".into()]).expect("it is registered");
+        sample.retention = Some(Retention { field, micros: 1_000_000 });
+        sample.versioned_upsert("old", &Object::from([("f2".into(), Value::Int(-9))]), 44);
+        sample.versioned_upsert("new", &Object::from([("f2".into(), Value::Int(9))]), 45);
+        sample.retention = Some(Retention { field, micros: 7_000_000 });
+        sample.versioned_upsert("newer", &Object::from([("f2".into(), Value::Int(-9))]), 46);
+        assert_eq!(sample.replica.checkpoint().shard.let_go_below, Some(-1_000_000));
         sample
     }
 
@@ -133,6 +148,7 @@ impl Sample {
             sources: vec![range],
             request: key.map(|key| RequestKey { key, body_hash: self.next }),
             horizon: self.horizon,
+            retention: self.retention,
         };
         let batch = Batch { header, operations: builder.finish() };
         self.replica.apply(LogPosition(self.next), &batch, &self.schema).expect("its schema is known");
@@ -155,6 +171,7 @@ impl Sample {
         let (next, schema) = (checkpoint.shard.next_segment, checkpoint.shard.schema_version);
         lines.push(format!("{:?} {next} {schema}", snapshot.position()));
         lines.push(format!("{:?}\n{:?}", checkpoint.requests, checkpoint.sources));
+        lines.push(format!("{:?}", checkpoint.shard.let_go_below));
         let unsettled = &checkpoint.shard.unsettled;
         lines.push(format!("{:?} {}", unsettled.watermark(), unsettled.settled_below()));
         lines.extend(unsettled.documents().map(|document| format!("{document:?}")));

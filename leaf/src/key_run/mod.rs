@@ -5,15 +5,17 @@
 //! rows with one `_id` are all found; which of them lives is not known here.
 //!
 //! ```text
-//! hash of an _id   ─ high 32 bits × homes ─▶ line ─ low 16 bits ─▶ slot ─ begin + slot ─▶ row
+//! hash of an _id   ─ high 32 bits, mixed, × homes ─▶ line ─ low 16 bits ─▶ slot ─ begin + slot ─▶ row
 //!
-//! key run = rows:u32 homes:u32 lines:u32 width:u32 zeros      a head of 64 bytes
+//! key run = rows:u32 homes:u32 lines:u32 width:u32 mixed:u32 zeros      a head of 64 bytes
 //!           line… (rows × width bits) zeros:u64              rows in the order of slots, each in width bits, least first
 //! line    = (fingerprint:u16)×30 begin:u32                   begin: how many rows lie in the slots before
 //! ```
 //!
 //! The hash is xxh3 (64 bits, seed 0) of the `_id`'s bytes: part of the format, for ever. Its home is the line
-//! `(hash >> 32) × homes >> 32`, its fingerprint the low 16 bits, or 1 for 0, which marks a free slot. Slots are taken in the order of
+//! `(mix >> 32) × homes >> 32`, where `mix` is the hash times 2^64 / φ, its fingerprint the low 16 bits, or 1 for 0, which marks a free
+//! slot. The hash unmixed tells which shard a document belongs to: its high bits are nearly the same in all of a shard. Runs that were
+//! written first (`mixed` is 0) have homes by it all the same, and lookups in them go through many lines where there are many shards. Slots are taken in the order of
 //! homes, and what a full line has no room for lies in the next: whoever finds a line full looks there too. The last line is not
 //! full. Integers are little-endian.
 //!
@@ -51,7 +53,11 @@ pub fn hash(id: &str) -> u64 {
     xxh3_64(id.as_bytes())
 }
 
-fn home(hash: u64, homes: u32) -> usize {
+/// 2^64 / φ, an odd number: multiplied by it, every bit of a hash reaches the high ones.
+const MIX: u64 = 0x9e37_79b9_7f4a_7c15;
+
+fn home(hash: u64, homes: u32, mixed: bool) -> usize {
+    let hash = if mixed { hash.wrapping_mul(MIX) } else { hash };
     (((hash >> 32) * u64::from(homes)) >> 32) as usize
 }
 
@@ -69,7 +75,7 @@ fn encode(hashes: &[u64]) -> Vec<u8> {
     let (mut next, mut last_line) = (0, 0);
     for (index, row) in sorted.iter().enumerate() {
         let hash = hashes[*row as usize];
-        let slot = next.max(home(hash, homes) * SLOTS);
+        let slot = next.max(home(hash, homes, true) * SLOTS);
         next = slot + 1;
         // A line that is filled to its last slot has another behind it.
         last_line = next / SLOTS;
@@ -83,7 +89,7 @@ fn encode(hashes: &[u64]) -> Vec<u8> {
     let lines = (homes as usize).max(last_line + 1);
     out.resize(LINE * (1 + lines), 0);
     let lines = u32::try_from(lines).expect("there are fewer lines than rows, or one more");
-    for (index, word) in [rows, homes, lines, width].into_iter().enumerate() {
+    for (index, word) in [rows, homes, lines, width, 1].into_iter().enumerate() {
         out[index * size_of::<u32>()..][..size_of::<u32>()].copy_from_slice(&word.to_le_bytes());
     }
     put_packed(&sorted, width, &mut out);
@@ -93,13 +99,13 @@ fn encode(hashes: &[u64]) -> Vec<u8> {
 /// The rows in the order of their homes, and of their numbers.
 fn by_home(hashes: &[u64], homes: u32) -> Vec<u32> {
     let mut places = vec![0_u32; homes as usize + 1];
-    hashes.iter().for_each(|hash| places[home(*hash, homes) + 1] += 1);
+    hashes.iter().for_each(|hash| places[home(*hash, homes, true) + 1] += 1);
     for home in 0..homes as usize {
         places[home + 1] += places[home];
     }
     let mut sorted = vec![0; hashes.len()];
     for (row, hash) in hashes.iter().enumerate() {
-        let place = &mut places[home(*hash, homes)];
+        let place = &mut places[home(*hash, homes, true)];
         sorted[*place as usize] = row as u32;
         *place += 1;
     }
@@ -130,6 +136,7 @@ pub struct KeyRun {
     rows: u32,
     homes: u32,
     width: u32,
+    mixed: bool,
     /// Where the rows begin, behind the last line. INVARIANT: the bytes reach as far as the last row does; checked in
     /// [`KeyRun::open`].
     packed: usize,
@@ -145,15 +152,17 @@ impl KeyRun {
             let word = bytes.get(index * size_of::<u32>()..)?.first_chunk()?;
             Some(u32::from_le_bytes(*word))
         };
-        let head = (word(0), word(1), word(2), word(3));
-        let (Some(of_rows), Some(homes), Some(lines), Some(width)) = head else { return Err(CUT) };
+        let head = (word(0), word(1), word(2), word(3), word(4));
+        let (Some(of_rows), Some(homes), Some(lines), Some(width), Some(mixed @ (0 | 1))) = head else {
+            return Err(CUT);
+        };
         if of_rows as usize != rows || width > u32::BITS || homes == 0 || homes > lines {
             return Err(ColumnError::Damaged("its key run is of another segment"));
         }
         let packed = LINE * (1 + lines as usize);
         let packed_bytes = (u64::from(of_rows) * u64::from(width)).div_ceil(8) as usize;
         match bytes.len() == packed + packed_bytes + WORD {
-            true => Ok(Self { bytes, rows: of_rows, homes, width, packed }),
+            true => Ok(Self { bytes, rows: of_rows, homes, width, mixed: mixed == 1, packed }),
             false => Err(CUT),
         }
     }
@@ -199,7 +208,7 @@ impl KeyRun {
         mut is: impl FnMut(u32) -> Result<bool, ColumnError>,
     ) -> Result<Option<u32>, ColumnError> {
         let fingerprint = fingerprint(hash);
-        let mut start = LINE * (1 + home(hash, self.homes));
+        let mut start = LINE * (1 + home(hash, self.homes, self.mixed));
         while start < self.packed {
             let line = self.bytes[start..self.packed].first_chunk::<LINE>().ok_or(CUT)?;
             if may_have(line, fingerprint) {

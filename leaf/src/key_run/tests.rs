@@ -1,9 +1,10 @@
 //! Key runs against lists of hashes, and runs whose bytes lie.
 
+use basalt_common::routing::shard_of;
 use bytes::Bytes;
 use proptest::prelude::*;
 
-use super::{ColumnError, HOME_ROWS, KeyRun, LINE, SLOTS};
+use super::{ColumnError, HOME_ROWS, KeyRun, LINE, SLOT_BYTES, SLOTS};
 
 /// All rows that may have a hash, ascending.
 fn candidates(run: &KeyRun, hash: u64) -> Result<Vec<u32>, ColumnError> {
@@ -58,13 +59,45 @@ fn full_lines_overflow_into_the_next() {
     }
 }
 
+/// What one shard has of many lies in as few lines as anything else: its hashes have their high bits in common.
+#[test]
+fn documents_of_one_shard_are_found_in_a_line_or_two() {
+    for shards in [1, 4, 64] {
+        let ids = (0..).map(|number| format!("document-{number}"));
+        let ids = ids.filter(|id| shard_of(id.as_bytes(), shards) == shards / 2).take(5_000);
+        let hashes: Vec<u64> = ids.map(|id| super::hash(&id)).collect();
+        let run = KeyRun::of_hashes(&hashes);
+        let lines = |hash: u64| {
+            let home = super::home(hash, run.homes, run.mixed);
+            let full = |line: &usize| {
+                let last = LINE * (2 + line) - size_of::<u32>() - SLOT_BYTES;
+                run.bytes[last..last + SLOT_BYTES] != [0, 0]
+            };
+            1 + (home..).take_while(full).count()
+        };
+        let looked_at: usize = hashes.iter().map(|hash| lines(*hash)).sum();
+        assert!(looked_at < 2 * hashes.len(), "{shards} shards: {looked_at} lines for {} rows", hashes.len());
+    }
+}
+
+/// A run that was written when homes were by the unmixed hash.
+#[test]
+fn runs_of_before_are_read() {
+    let mut bytes = KeyRun::of_hashes(&[HASH, 3 << 62, HASH]).bytes().to_vec();
+    bytes[16] = 0;
+    let run = KeyRun::open(bytes.into(), 3).expect("it is a run of before");
+    assert_eq!(candidates(&run, HASH), Ok(vec![0, 2]));
+    let (high, low) = (0xffff_ffff_0000_0001, 1);
+    assert_eq!((super::home(high, 10, false), super::home(low, 10, false)), (9, 0));
+}
+
 /// The bytes of a run are frozen.
 #[test]
 fn the_format_is_what_it_was() {
     assert_eq!(super::hash("a document's _id"), HASH);
     let run = KeyRun::of_hashes(&[HASH, 3 << 62, HASH, 1 << 63 | 9]);
     let bytes = run.bytes();
-    let mut head = [4_u32, 1, 1, 2].map(u32::to_le_bytes).concat();
+    let mut head = [4_u32, 1, 1, 2, 1].map(u32::to_le_bytes).concat();
     head.resize(LINE, 0);
     assert_eq!(bytes[..LINE], head);
     let low = (HASH as u16).to_le_bytes();

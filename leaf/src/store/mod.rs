@@ -402,6 +402,7 @@ impl ShardStore {
             next_segment: kept.next_segment,
             schema_version: manifest.schema_version,
             unsettled: kept.unsettled,
+            let_go_below: kept.let_go_below,
         };
         Ok(Checkpoint { shard, requests: kept.requests, sources: kept.sources })
     }

@@ -276,6 +276,8 @@ async fn all_formats_can_be_read() {
     check_fixture("v3", &Sample::versioned()).await;
     // As v3, and key runs.
     check_fixture("v4-keys", &Sample::versioned()).await;
+    // A part for each column and index, homes by the mixed hash, event times.
+    check_fixture("v5", &Sample::keeping()).await;
 }
 
 async fn check_fixture(name: &str, sample: &Sample) {

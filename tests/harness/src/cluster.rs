@@ -41,6 +41,7 @@ fn collection(table: &Table, nodes: &[Url]) -> Collection {
         columns: (0..table.schema().fields().len() as u32).map(|index| ScanColumn::field(FieldId(index))).collect(),
         places: (0..table.shards).map(place).collect(),
         shard_key: Some("k".into()),
+        retention: None,
         rows: Some(table.rows),
     }
 }

@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 
 use basalt_common::patch::{PatchOperation, apply_all};
 use basalt_common::random::SeededRandom;
+use basalt_common::retention::event_time;
 use basalt_common::value::{Object, Value};
 
 /// One operation on one document.
@@ -50,6 +51,13 @@ pub struct Model {
 }
 
 impl Model {
+    /// Lets go of the documents whose time, in `field`, is over; tells how many.
+    pub fn let_go(&mut self, field: &str, below: i64) -> usize {
+        let before = self.documents.len();
+        self.documents.retain(|_, document| !is_expired(document, field, below));
+        before - self.documents.len()
+    }
+
     /// Applies one operation.
     pub fn apply(&mut self, id: &str, operation: &Operation) -> Effect {
         match operation {
@@ -78,6 +86,11 @@ impl Model {
             }
         }
     }
+}
+
+/// Whether the event time that a document has in `field` is lower.
+pub fn is_expired(document: &Object, field: &str, below: i64) -> bool {
+    document.get(field).and_then(event_time).is_some_and(|time| time < below)
 }
 
 /// The seed of this round: `seed` itself, unless `BASALT_ROUND` says that this is a further round with other seeds.

@@ -60,7 +60,15 @@ impl Table {
     /// What scans of it name.
     pub fn target(&self) -> ScanTarget {
         let name = self.name.as_str().into();
-        ScanTarget { query: QueryId(0), collection: CollectionId(1), name, fence: None, path: None, analyze: false }
+        ScanTarget {
+            query: QueryId(0),
+            collection: CollectionId(1),
+            name,
+            fence: None,
+            path: None,
+            analyze: false,
+            expired: None,
+        }
     }
 
     fn key_of(&self, row: usize) -> Option<i64> {

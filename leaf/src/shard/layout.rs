@@ -1,0 +1,142 @@
+//! How a shard's documents are laid out: which segments are merged, what is folded, and what lies in files. None of it shows in what the
+//! shard answers.
+
+use std::sync::Arc;
+
+use super::{Shard, Snapshot, version_mut};
+use crate::compaction::{Compacted, Compaction, Fold, Folded, Journal};
+use crate::merge::merge;
+use crate::overlay::Overlay;
+use crate::policy::{LaidRows, SegmentSize};
+use crate::segment::{Segment, SegmentDamage, SegmentId, SegmentVersion};
+
+impl Shard {
+    /// The segments to merge into one, among those of at most so many rows that are not being merged.
+    fn plan(&self, rows_max: usize) -> Vec<SegmentId> {
+        let size = |version: &Arc<SegmentVersion>| SegmentSize {
+            segment: version.segment().id(),
+            rows: version.segment().rows(),
+            live_rows: version.live_rows(),
+            column_bytes: version.segment().sizes().column_max + version.overlay_bytes(),
+        };
+        let mut sizes: Vec<SegmentSize> = self.versions.values().map(size).collect();
+        sizes.retain(|size| size.rows <= rows_max);
+        if let Some(journal) = &self.journal {
+            sizes.retain(|size| !journal.holds(size.segment));
+        }
+        self.policy.plan(&sizes)
+    }
+
+    /// Merges small segments until the policy is content; all, where there are too many.
+    pub(super) fn merge_segments(&mut self) -> Result<(), SegmentDamage> {
+        loop {
+            let is_late = self.versions.len() > self.policy.segments_max;
+            let plan = self.plan(if is_late { usize::MAX } else { self.policy.inline_rows_max });
+            if plan.is_empty() {
+                return Ok(());
+            }
+            let before = plan.iter().map(|segment| Arc::clone(&self.versions[segment])).collect::<Vec<_>>();
+            let mut merged = merge(&before, self.next_segment)?;
+            self.next_segment.0 += 1;
+            if is_late {
+                let run = merged.ids().key_run().expect("its ids are in memory");
+                merged = merged.with_key_run(run);
+            }
+            self.replace(&plan, SegmentVersion::new(merged));
+        }
+    }
+
+    /// Lets a segment be in the place of those that it was made of.
+    fn replace(&mut self, before: &[SegmentId], version: SegmentVersion) {
+        self.keys.replace(before, &version);
+        before.iter().for_each(|segment| drop(self.versions.remove(segment)));
+        if version.segment().rows() > 0 {
+            self.versions.insert(version.segment().id(), Arc::new(version));
+        }
+    }
+
+    /// Begins a merge beside the shard, if the policy wants one and none is under way: [`Compaction::run`] makes it, without the
+    /// shard, [`Self::take_compacted`] takes it in.
+    pub fn begin_compaction(&mut self) -> Option<Compaction> {
+        if self.journal.is_some() || self.damage.is_some() {
+            return None;
+        }
+        let plan = self.plan(usize::MAX);
+        let versions: Vec<_> = plan.iter().map(|segment| Arc::clone(&self.versions[segment])).collect();
+        if versions.is_empty() {
+            return None;
+        }
+        let id = self.next_segment;
+        self.next_segment.0 += 1;
+        self.journal = Some(Journal::of(plan));
+        Some(Compaction { id, versions })
+    }
+
+    /// Begins to fold fields of one segment with what is laid over them, if the policy wants that of a shard that changes, or is at
+    /// rest, and nothing else is under way:
+    /// [`Fold::run`] does it, without the shard, [`Self::take_folded`] takes it in.
+    pub fn begin_fold(&mut self, at_rest: bool) -> Option<Fold> {
+        if self.journal.is_some() || self.damage.is_some() {
+            return None;
+        }
+        let mut laid = Vec::new();
+        for version in self.versions.values() {
+            let (segment, rows) = (version.segment().id(), version.segment().rows());
+            for field in version.overlays().keys() {
+                let runs = version.layers(*field).1.into_iter().flat_map(Overlay::runs);
+                laid.push(LaidRows { segment, field: *field, rows, laid: runs.map(|run| run.rows().len()).sum() });
+            }
+        }
+        let (segment, fields) = self.policy.fold(&laid, at_rest)?;
+        self.journal = Some(Journal::of([segment]));
+        Some(Fold { version: Arc::clone(&self.versions[&segment]), fields })
+    }
+
+    /// Takes in what was folded, with what was laid over it since.
+    ///
+    /// # Panics
+    /// It is not what was begun.
+    pub fn take_folded(&mut self, folded: &Folded) {
+        let journal = self.journal.take().expect("what is taken in was begun");
+        let version = version_mut(&mut self.versions, folded.segment);
+        for (field, runs) in journal.laid_over(folded) {
+            let mut since = Overlay::default();
+            runs.into_iter().for_each(|run| since.push(run, &self.written));
+            version.fold(field, Arc::clone(&folded.fields[&field]), since);
+        }
+        self.newest.publish(Snapshot::new(self.applied, self.versions.values().cloned().collect()));
+    }
+
+    /// Takes in a merge that was begun, with all that happened to its rows since.
+    ///
+    /// # Panics
+    /// It is not the one that was begun.
+    pub fn take_compacted(&mut self, compacted: &Compacted) {
+        let journal = self.journal.take().expect("a merge is taken in that was begun");
+        let (laid, buried) = journal.carry_over(compacted);
+        let mut version = SegmentVersion::new(Arc::clone(&compacted.segment));
+        laid.into_iter().for_each(|(field, run)| version.lay(field, run, &self.written));
+        buried.into_iter().for_each(|rows| version.bury(rows));
+        let before: Vec<SegmentId> = compacted.moves.iter().map(|(segment, _)| *segment).collect();
+        self.replace(&before, version);
+        self.newest.publish(Snapshot::new(self.applied, self.versions.values().cloned().collect()));
+    }
+
+    /// Forgets a merge or a fold that was begun and cannot be made: nothing is noted for it any more.
+    pub fn give_up(&mut self) {
+        self.journal = None;
+    }
+
+    /// Takes segments that lie in files, in place of those in memory that hold the same.
+    pub fn take_files(&mut self, segments: Vec<Arc<Segment>>) {
+        let there = segments.into_iter().filter(|segment| self.versions.contains_key(&segment.id()));
+        let there: Vec<Arc<Segment>> = there.collect();
+        self.keys.forget(&there.iter().map(|segment| segment.id()).collect::<Vec<_>>());
+        for segment in there {
+            let version = version_mut(&mut self.versions, segment.id());
+            *version = version.with_segment(segment);
+            self.keys.take_in(version);
+        }
+        self.newest.publish(Snapshot::new(self.applied, self.versions.values().cloned().collect()));
+    }
+}
