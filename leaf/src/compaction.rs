@@ -19,9 +19,10 @@ use datafusion::arrow::array::UInt32Array;
 use roaring::RoaringBitmap;
 
 use crate::field::{FieldValues, FileColumns, all_rows};
+use crate::generation::{Generation, GenerationId};
 use crate::indexes::Indexes;
 use crate::merge::merge;
-use crate::overlay::Run;
+use crate::overlay::{Overlay, Run, WrittenBytes};
 use crate::segment::{Segment, SegmentDamage, SegmentId, SegmentVersion};
 
 /// A merge that is to be made.
@@ -64,19 +65,21 @@ impl Compaction {
 /// Fields that much is laid over, to be folded into columns of their own: generations.
 #[derive(Debug)]
 pub struct Fold {
+    /// The number of the generation that is made.
+    pub id: GenerationId,
     /// The segment, with what is laid over it.
     pub version: Arc<SegmentVersion>,
     /// The fields.
     pub fields: Vec<FieldId>,
 }
 
-/// Generations that are to be taken in.
+/// A generation that is to be taken in.
 #[derive(Debug)]
 pub struct Folded {
     /// The segment.
     pub segment: SegmentId,
     /// Its fields with what was laid over them.
-    pub fields: BTreeMap<FieldId, Arc<FieldValues>>,
+    pub generation: Arc<Generation>,
 }
 
 impl Fold {
@@ -88,10 +91,11 @@ impl Fold {
         let rows = all_rows(self.version.segment().rows());
         let fold = |field: &FieldId| {
             let values = FileColumns::encode(&self.version.column(*field, &rows)?, indexes.field(*field));
-            Ok((*field, Arc::new(FieldValues::File(values))))
+            Ok((*field, FieldValues::File(values)))
         };
         let fields = self.fields.iter().map(fold).collect::<Result<_, _>>()?;
-        Ok(Folded { segment: self.version.segment().id(), fields })
+        let generation = Arc::new(Generation::new(self.id, fields));
+        Ok(Folded { segment: self.version.segment().id(), generation })
     }
 }
 
@@ -144,15 +148,15 @@ impl Journal {
         }
     }
 
-    /// What was laid over each of some fields of a segment that keeps its rows.
-    pub fn laid_over(self, folded: &Folded) -> BTreeMap<FieldId, Vec<Run>> {
-        let mut laid: BTreeMap<FieldId, Vec<Run>> = folded.fields.keys().map(|field| (*field, Vec::new())).collect();
+    /// What was laid over the fields of a generation since it was begun.
+    pub fn laid_over(self, folded: &Folded, written: &WrittenBytes) -> BTreeMap<FieldId, Overlay> {
+        let mut since: BTreeMap<FieldId, Overlay> = BTreeMap::new();
         for (_, field, run) in self.laid {
-            if let Some(runs) = laid.get_mut(&field) {
-                runs.push(run);
+            if folded.generation.fields().contains_key(&field) {
+                since.entry(field).or_default().push(run, written);
             }
         }
-        laid
+        since
     }
 
     /// The same happening to the rows where they are now: values laid over fields, in order, and rows that died.

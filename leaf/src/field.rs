@@ -132,8 +132,9 @@ impl FileColumns {
         let encode = |(of, array): &(Type, ArrayRef)| {
             let mut bytes = Vec::new();
             let opened = column::encode(array.as_ref(), &mut bytes).and_then(|()| {
-                let column = Column::open(bytes.into(), array.data_type(), array.len() as u64)?;
-                let (present, rows, bytes) = (column.present(), column.rows(), column.encoded_bytes());
+                let bytes = Bytes::from(bytes);
+                let column = Column::open(bytes.clone(), array.data_type(), array.len() as u64)?;
+                let (present, rows) = (column.present(), column.rows());
                 let (mut terms, mut text, mut elements) = (Vec::new(), Vec::new(), Vec::new());
                 let terms = match put_terms(*of, array, &column, indexes, &mut terms)? {
                     true => Some(open(terms, |bytes| Terms::open(bytes, rows, present))?),
@@ -147,7 +148,7 @@ impl FileColumns {
                     true => Some(open(elements, |bytes| Elements::open(&bytes, rows))?),
                     false => None,
                 };
-                Ok(FileColumn { of: *of, present, column: Piece::open(column, bytes), terms, text, elements })
+                Ok(FileColumn { of: *of, present, column: Piece::made(column, bytes), terms, text, elements })
             });
             opened.expect("typed columns are arrays of storage types")
         };
@@ -183,8 +184,8 @@ impl FileColumns {
 
 /// Opens what was just encoded.
 fn open<T: Open>(bytes: Vec<u8>, open: impl FnOnce(Bytes) -> Result<T, ColumnError>) -> Result<Piece<T>, ColumnError> {
-    let length = bytes.len();
-    open(bytes.into()).map(|opened| Piece::open(opened, length))
+    let bytes = Bytes::from(bytes);
+    open(bytes.clone()).map(|opened| Piece::made(opened, bytes))
 }
 
 /// One field's values in a segment.

@@ -9,7 +9,6 @@
 //! Served ──checkpoint──▶ Writer: segments, checkpoint, manifest ──▶ Served::note_flushed ──▶ log.truncate
 //! ```
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -20,10 +19,9 @@ use basalt_common::position::LogPosition;
 use thiserror::Error;
 use tracing::{debug, error};
 
-use crate::file::manifest::ObjectRef;
+use crate::file::manifest::Manifest;
 use crate::indexes::Indexes;
 use crate::policy::{FlushPolicy, Unflushed};
-use crate::segment::SegmentId;
 use crate::served::{Progress, Served};
 use crate::store::{StoreError, Writer};
 
@@ -158,15 +156,15 @@ impl Flusher {
         let checkpoint = tokio::task::spawn_blocking(move || served.checkpoint()).await;
         let checkpoint = checkpoint.map_err(|error| FlushError::Stopped(error.to_string()))?;
         let started = self.clock.monotonic();
-        let before = self.writer.newest().map(|manifest| manifest.segments.clone()).unwrap_or_default();
+        let before = self.writer.newest().cloned();
         let indexes = Indexes::of(self.catalog.as_ref(), self.served.id().collection);
         let written = self.writer.write(checkpoint, &indexes).await?;
-        self.read_from_files(&before).await?;
+        self.read_from_files(before.as_ref()).await?;
         let Some(manifest) = self.writer.newest() else { return Ok(()) };
         let (shard, position, number) = (manifest.shard, manifest.position, manifest.number);
         self.served.note_flushed(position, applied_bytes);
         let took = self.clock.monotonic() - started;
-        debug!(%shard, %position, manifest = number, segments = written.segments, bytes = written.bytes, ?took, "flushed");
+        debug!(%shard, %position, manifest = number, segments = written.segments, generations = written.generations, bytes = written.bytes, ?took, "flushed");
         let below = LogPosition((position.0 + 1).saturating_sub(self.config.log_records_kept));
         self.log.truncate(shard, below).await?;
         Ok(())
@@ -175,9 +173,9 @@ impl Flusher {
 
 impl Flusher {
     /// Lets the shard read segments from their files that were written since; what is in memory of them can go.
-    async fn read_from_files(&self, before: &BTreeMap<SegmentId, ObjectRef>) -> Result<(), FlushError> {
-        let segments = match self.writer.open_new(before).await {
-            Ok(segments) => segments,
+    async fn read_from_files(&self, before: Option<&Manifest>) -> Result<(), FlushError> {
+        let files = match self.writer.open_new(before).await {
+            Ok(files) => files,
             Err(failure) => {
                 // They are in memory all the same; a restart will say it again.
                 error!(shard = %self.served.id(), error = %failure, "what was just written cannot be read");
@@ -185,7 +183,7 @@ impl Flusher {
             }
         };
         let served = Arc::clone(&self.served);
-        let taken = tokio::task::spawn_blocking(move || served.take_files(segments)).await;
+        let taken = tokio::task::spawn_blocking(move || served.take_files(files)).await;
         taken.map_err(|error| FlushError::Stopped(error.to_string()))
     }
 }

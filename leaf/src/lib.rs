@@ -33,6 +33,8 @@ pub mod overlay;
 
 pub mod event_times;
 
+pub mod generation;
+
 pub mod segment;
 
 pub mod merge;

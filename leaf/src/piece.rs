@@ -66,8 +66,10 @@ pub struct Piece<T: Open> {
 }
 
 enum State<T: Open> {
-    /// It was opened with the object, or made in memory.
+    /// It was opened with the object.
     Open(T),
+    /// It was made in memory, of these bytes.
+    Made(T, Bytes),
     /// In bytes that stay here; where these are damaged it may be in a store too.
     Here { place: Place, held: Bytes, copy: Option<Arc<CachedObject>>, shape: T::Shape, opened: OnceLock<T> },
     /// In a store elsewhere.
@@ -111,6 +113,19 @@ impl<T: Open> Piece<T> {
         Self { bytes, state: State::Open(part) }
     }
 
+    /// One that was just made of these bytes.
+    pub fn made(part: T, bytes: Bytes) -> Self {
+        Self { bytes: bytes.len(), state: State::Made(part, bytes) }
+    }
+
+    /// The bytes that it was just made of, if it was.
+    pub fn made_of(&self) -> Option<&Bytes> {
+        match &self.state {
+            State::Made(_, bytes) => Some(bytes),
+            _ => None,
+        }
+    }
+
     /// One in bytes that stay here, of an object of which there may be another copy.
     pub fn here(place: Place, held: Bytes, copy: Option<Arc<CachedObject>>, shape: T::Shape) -> Self {
         Self { bytes: place.length, state: State::Here { place, held, copy, shape, opened: OnceLock::new() } }
@@ -130,7 +145,7 @@ impl<T: Open> Piece<T> {
     /// Whether it can be had without waiting for a store.
     pub fn is_here(&self) -> bool {
         match &self.state {
-            State::Open(_) | State::Here { .. } => true,
+            State::Open(_) | State::Made(..) | State::Here { .. } => true,
             State::Away { object, extent, .. } => object.has(*extent),
         }
     }
@@ -148,7 +163,7 @@ impl<T: Open> Piece<T> {
     /// It is damaged, or the store cannot be read.
     pub fn get(&self) -> Result<Held<'_, T>, ColumnError> {
         match &self.state {
-            State::Open(part) => Ok(Held::Kept(part)),
+            State::Open(part) | State::Made(part, _) => Ok(Held::Kept(part)),
             State::Here { .. } => self.kept().map(Held::Kept),
             State::Away { place, object, extent, shape, opened } => {
                 let before = opened.read().unwrap_or_else(PoisonError::into_inner).upgrade();
@@ -193,7 +208,7 @@ impl<T: Open> Piece<T> {
     /// It is damaged, or was not opened as one that stays.
     pub fn kept(&self) -> Result<&T, ColumnError> {
         match &self.state {
-            State::Open(part) => Ok(part),
+            State::Open(part) | State::Made(part, _) => Ok(part),
             State::Here { place, held, copy, shape, opened } => {
                 if let Some(part) = opened.get() {
                     return Ok(part);

@@ -27,6 +27,9 @@ pub struct MergePolicy {
     pub fold_share_at_rest: usize,
     /// Fewer rows are not worth folding.
     pub fold_rows_min: usize,
+    /// A segment with so many generations has all their fields folded anew, with those that are due: else each field may have an object
+    /// of its own.
+    pub generations_max: usize,
     /// With more segments than this, batches wait for merges: reads of many segments are slow.
     pub segments_max: usize,
     /// A merge whose largest field might take more bytes than this is not done: one Arrow array holds 2 GiB of text.
@@ -44,6 +47,7 @@ impl Default for MergePolicy {
             fold_share: 8,
             fold_share_at_rest: 64,
             fold_rows_min: 1_024,
+            generations_max: 8,
             segments_max: 256,
             column_bytes_max: 1 << 30,
             dead_share_max: 0.5,

@@ -23,6 +23,7 @@ use thiserror::Error;
 use crate::column::ColumnError;
 use crate::event_times::{EventTimes, KnownTimes};
 use crate::field::{FieldValues, Ids, RowSet, all_rows};
+use crate::generation::{Generation, GenerationId};
 use crate::key_run::KeyRun;
 use crate::overlay::{Overlay, Run, WrittenBytes};
 use crate::piece::Piece;
@@ -219,19 +220,10 @@ pub struct SegmentVersion {
     segment: Arc<Segment>,
     /// INVARIANT: disjoint, since a row dies once; each less than half as large as the one before, so there are few.
     tombstones: Vec<Arc<RoaringBitmap>>,
-    /// All that was laid over the segment.
+    /// What was laid over fields, or over their newest generations.
     overlays: BTreeMap<FieldId, Arc<Overlay>>,
-    /// The fields that much was laid over.
-    generations: BTreeMap<FieldId, Generation>,
-}
-
-/// A field with what was laid over it folded in: read in place of both.
-#[derive(Debug, Clone)]
-struct Generation {
-    values: Arc<FieldValues>,
-    /// What was laid over it since.
-    since: Arc<Overlay>,
-    event_times: Arc<KnownTimes>,
+    /// The newest generations of fields that much was laid over.
+    generations: BTreeMap<FieldId, Arc<Generation>>,
 }
 
 impl SegmentVersion {
@@ -253,7 +245,11 @@ impl SegmentVersion {
         segment: Segment,
         tombstones: Vec<RoaringBitmap>,
         overlays: BTreeMap<FieldId, Overlay>,
+        generations: Vec<Generation>,
     ) -> Result<Self, &'static str> {
+        if generations.iter().flat_map(|of| of.fields().values()).any(|values| values.rows() != segment.rows()) {
+            return Err("a generation has other rows than its segment");
+        }
         let mut dead = RoaringBitmap::new();
         for rows in &tombstones {
             if !dead.is_disjoint(rows) {
@@ -271,7 +267,13 @@ impl SegmentVersion {
         }
         let overlays = overlays.into_iter().map(|(field, overlay)| (field, Arc::new(overlay))).collect();
         let tombstones = tombstones.into_iter().map(Arc::new).collect();
-        Ok(Self { segment: Arc::new(segment), tombstones, overlays, generations: BTreeMap::new() })
+        let mut restored = Self { segment: Arc::new(segment), tombstones, overlays, generations: BTreeMap::new() };
+        // In the order of their numbers: the newest of a field is the last.
+        for generation in generations.into_iter().map(Arc::new) {
+            let fields = generation.fields().keys().map(|field| (*field, Arc::clone(&generation)));
+            restored.generations.extend(fields);
+        }
+        Ok(restored)
     }
 
     /// The segment.
@@ -289,17 +291,15 @@ impl SegmentVersion {
         self.tombstones.iter().fold(RoaringBitmap::new(), |dead, rows| dead | rows.as_ref())
     }
 
-    /// All that was laid over fields of the segment. What of it is to be read, [`Self::layers`] tells.
+    /// What was laid over fields of the segment, or over their newest generations.
     pub fn overlays(&self) -> &BTreeMap<FieldId, Arc<Overlay>> {
         &self.overlays
     }
 
     /// A field as it is read: its values, if any row has one, and what lies over them.
     pub fn layers(&self, field: FieldId) -> (Option<&FieldValues>, Option<&Overlay>) {
-        match self.generations.get(&field) {
-            Some(generation) => (Some(&generation.values), Some(&generation.since)),
-            None => (self.segment.fields.get(&field), self.overlays.get(&field).map(AsRef::as_ref)),
-        }
+        let folded = self.generations.get(&field).and_then(|generation| generation.fields().get(&field));
+        (folded.or_else(|| self.segment.fields.get(&field)), self.overlays.get(&field).map(AsRef::as_ref))
     }
 
     /// Whether fields can be read without waiting for a store, with their indexes where that is said.
@@ -314,6 +314,18 @@ impl SegmentVersion {
         fields
             .iter()
             .for_each(|(field, indexes)| self.layers(*field).0.iter().for_each(|values| values.bring(*indexes)));
+    }
+
+    /// Reads the segment and its generations, and compares checksums, as [`Segment::check`].
+    ///
+    /// # Errors
+    /// As [`Segment::check`].
+    pub fn check(&self) -> Result<(), SegmentDamage> {
+        self.segment.check()?;
+        for (field, values) in self.generations().into_values().flat_map(|generation| generation.fields()) {
+            values.check().map_err(|cause| self.segment.damage(Some(*field), cause))?;
+        }
+        Ok(())
     }
 
     /// How many of its documents live.
@@ -340,32 +352,49 @@ impl SegmentVersion {
         self.tombstones.push(Arc::new(rows));
     }
 
+    /// The generations that are read, ascending.
+    pub fn generations(&self) -> BTreeMap<GenerationId, &Arc<Generation>> {
+        self.generations.values().map(|generation| (generation.id(), generation)).collect()
+    }
+
     /// Lays values over a field.
     pub fn lay(&mut self, field: FieldId, run: Run, written: &WrittenBytes) {
-        if let Some(generation) = self.generations.get_mut(&field) {
-            Arc::make_mut(&mut generation.since).push(run.clone(), written);
-        }
         Arc::make_mut(self.overlays.entry(field).or_default()).push(run, written);
     }
 
-    /// Reads a field from now on by values into which all was folded that was laid over it, but for `since`.
+    /// Reads fields from now on by a generation into which all was folded that was laid over them, but for `since`.
     ///
     /// # Panics
-    /// There are more values than rows, or fewer.
-    pub fn fold(&mut self, field: FieldId, values: Arc<FieldValues>, since: Overlay) {
-        assert_eq!(values.rows(), self.segment.rows(), "a generation has the rows of its segment");
-        self.generations.insert(field, Generation { values, since: Arc::new(since), event_times: Arc::default() });
+    /// It has other rows.
+    pub fn fold(&mut self, generation: &Arc<Generation>, mut since: BTreeMap<FieldId, Overlay>) {
+        for (field, values) in generation.fields() {
+            assert_eq!(values.rows(), self.segment.rows(), "a generation has the rows of its segment");
+            self.generations.insert(*field, Arc::clone(generation));
+            match since.remove(field) {
+                Some(since) => drop(self.overlays.insert(*field, Arc::new(since))),
+                None => drop(self.overlays.remove(field)),
+            }
+        }
+    }
+
+    /// The same generations, in files instead of in memory; those that are not read any more are not taken.
+    pub fn take_generation(&mut self, generation: &Arc<Generation>) {
+        for held in self.generations.values_mut().filter(|held| held.id() == generation.id()) {
+            *held = Arc::clone(generation);
+        }
     }
 
     /// The fields that the segment or an overlay has.
     pub fn fields(&self) -> impl Iterator<Item = FieldId> + '_ {
-        let overlaid = self.overlays.keys().filter(|field| !self.segment.fields.contains_key(field));
-        self.segment.fields.keys().chain(overlaid).copied()
+        let own = |field: &&FieldId| self.segment.fields.contains_key(field);
+        let folded = self.generations.keys().filter(move |field| !own(field));
+        let overlaid = self.overlays.keys().filter(move |field| !own(field) && !self.generations.contains_key(field));
+        self.segment.fields.keys().chain(folded).chain(overlaid).copied()
     }
 
     /// Whether any row may have a value of the field.
     pub fn has(&self, field: FieldId) -> bool {
-        self.segment.fields.contains_key(&field) || self.overlays.contains_key(&field)
+        self.layers(field).0.is_some() || self.overlays.contains_key(&field)
     }
 
     /// The same, of a segment that holds the same: in a file instead of in memory.
@@ -463,7 +492,7 @@ impl SegmentVersion {
 
     /// What is known of the event times that a field's values are, without what lies over them.
     fn known_times(&self, field: FieldId) -> &KnownTimes {
-        self.generations.get(&field).map_or(&self.segment.event_times, |generation| &generation.event_times)
+        self.generations.get(&field).map_or(&self.segment.event_times, |generation| generation.event_times())
     }
 
     /// Whether [`Self::expired`] can be told without waiting for a store.
@@ -520,7 +549,8 @@ impl SegmentVersion {
 
     /// Bytes of memory that overlays and what they were folded into take.
     pub fn overlay_bytes(&self) -> usize {
-        let folded = self.generations.values().map(|generation| generation.values.encoded_bytes());
+        let folded = self.generations().into_values().flat_map(|generation| generation.fields().values());
+        let folded = folded.map(FieldValues::encoded_bytes);
         self.overlays.values().map(|overlay| overlay.bytes()).chain(folded).sum()
     }
 }

@@ -20,8 +20,8 @@ use tokio::sync::watch;
 use crate::cache::patiently;
 use crate::indexes::Indexes;
 use crate::replica::{Checkpoint, Replica};
-use crate::segment::{Segment, SegmentDamage, SegmentId};
-use crate::shard::{ApplyError, Newest, Snapshot};
+use crate::segment::{SegmentDamage, SegmentId};
+use crate::shard::{ApplyError, Files, Newest, Snapshot};
 
 /// How many batches' outcomes are kept for writers that ask: some seconds of many small writes.
 const OUTCOMES_KEPT: usize = 65_536;
@@ -297,12 +297,12 @@ impl Served {
         })
     }
 
-    /// Takes segments that lie in files, in place of those in memory that hold the same. Blocks while a batch is applied.
+    /// Takes segments and generations that lie in files, in place of those in memory that hold the same. Blocks while a batch is applied.
     ///
     /// # Panics
     /// The shard has not begun.
-    pub fn take_files(&self, segments: Vec<Arc<Segment>>) {
-        self.state().replica.lock().unwrap_or_else(PoisonError::into_inner).shard_mut().take_files(segments);
+    pub fn take_files(&self, files: Files) {
+        self.state().replica.lock().unwrap_or_else(PoisonError::into_inner).shard_mut().take_files(files);
     }
 
     /// Merges segments once and folds fields of one with what is laid over them, each if it is due in a shard that changes, or is

@@ -66,9 +66,9 @@ async fn documents_are_seen_until_their_time_is_over() -> Result<()> {
     // A patch of the event time counts, before and after it is flushed.
     let patch = json!([{ "_id": "old", "merge": { "at": "2020-01-01T00:00:00Z" } }]);
     live.write(Method::PATCH, patch.to_string()).await?;
-    set(&live, json!({ "retention": "1 hour" })).await?;
+    set(&live, json!({ "retention": "4 minutes" })).await?;
     ensure!(seen(&live).await? == json!(["new", "none", "word"]), "{}", seen(&live).await?);
-    // Nobody writes, and what is over goes.
+    // Nobody writes, and what is over goes, with the next 64th of the four minutes.
     let started = clock.monotonic();
     loop {
         let (_, reply) = live.server.json(Method::GET, COLLECTION, "").await?;

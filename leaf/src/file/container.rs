@@ -74,6 +74,8 @@ pub enum Part {
     Elements = 8,
     /// The least event time of a segment.
     EventTime = 9,
+    /// Which fields of which segment a generation has.
+    Generation = 10,
     /// What was laid over segments.
     Laid = 16,
     /// Requests that came with a key.
@@ -89,7 +91,7 @@ pub enum Part {
 }
 
 impl Part {
-    const ALL: [Self; 14] = [
+    const ALL: [Self; 15] = [
         Self::Keys,
         Self::Columns,
         Self::Versions,
@@ -98,6 +100,7 @@ impl Part {
         Self::Text,
         Self::Elements,
         Self::EventTime,
+        Self::Generation,
         Self::Laid,
         Self::Requests,
         Self::Sources,
@@ -117,6 +120,7 @@ impl Part {
             Self::Text => "text",
             Self::Elements => "elements",
             Self::EventTime => "event time",
+            Self::Generation => "generation",
             Self::Laid => "laid",
             Self::Requests => "requests",
             Self::Sources => "sources",

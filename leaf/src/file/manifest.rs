@@ -2,8 +2,9 @@
 //!
 //! ```text
 //! manifest = number collection shard incarnation:u128 position schema_version feature_level checkpoint count (segment object)…
-//! checkpoint, object = name:text length checksum:u32              codec 1; segments ascend; the checksum is the
-//!                                                                 container's
+//!            count (generation segment object)…
+//! checkpoint, object = name:text length checksum:u32              codec 2; segments ascend, and generations; the checksum is the
+//!                                                                 container's; codec 1 had no generations
 //! ```
 
 use basalt_common::binary::{BinaryError, Reader, put_bytes, put_varint};
@@ -14,9 +15,11 @@ use std::collections::BTreeMap;
 
 use super::FileError;
 use super::container::{Container, ContainerBuilder, Kind, Part, Sealed};
+use crate::generation::GenerationId;
 use crate::segment::SegmentId;
 
-const CODEC: u8 = 1;
+const CODEC: u8 = 2;
+const CODEC_BEFORE: u8 = 1;
 
 /// The level of features that this program writes, and the highest that it reads.
 ///
@@ -51,6 +54,8 @@ pub struct Manifest {
     pub checkpoint: ObjectRef,
     /// The segments.
     pub segments: BTreeMap<SegmentId, ObjectRef>,
+    /// Generations of their fields, each with its segment.
+    pub generations: BTreeMap<GenerationId, (SegmentId, ObjectRef)>,
 }
 
 /// The object of a manifest.
@@ -70,6 +75,12 @@ pub fn encode(manifest: &Manifest) -> Sealed {
             put_varint(out, segment.0);
             put_object(out, object);
         }
+        put_varint(out, manifest.generations.len() as u64);
+        for (generation, (segment, object)) in &manifest.generations {
+            put_varint(out, generation.0);
+            put_varint(out, segment.0);
+            put_object(out, object);
+        }
     });
     object.seal()
 }
@@ -85,7 +96,8 @@ fn put_object(out: &mut Vec<u8>, object: &ObjectRef) {
 /// # Errors
 /// The part is not what [`encode`] writes, or needs features that this program does not have.
 pub fn decode(object: &Container<'_>) -> Result<Manifest, FileError> {
-    object.part(Part::Manifest, CODEC)?.read(|reader| {
+    let is_before = object.codec(Part::Manifest) == Some(CODEC_BEFORE);
+    object.part(Part::Manifest, if is_before { CODEC_BEFORE } else { CODEC })?.read(|reader| {
         let number = reader.varint()?;
         let shard = ShardId { collection: CollectionId(reader.small()?), shard: reader.small()? };
         let incarnation = LogIncarnation(u128::from_le_bytes(reader.array()?));
@@ -102,7 +114,15 @@ pub fn decode(object: &Container<'_>) -> Result<Manifest, FileError> {
             }
             segments.insert(segment, read_object(reader)?);
         }
-        Ok(Manifest { number, shard, incarnation, position, schema_version, checkpoint, segments })
+        let mut generations = BTreeMap::new();
+        for _ in 0..if is_before { 0 } else { reader.count()? } {
+            let (generation, segment) = (GenerationId(reader.varint()?), SegmentId(reader.varint()?));
+            if generations.last_key_value().is_some_and(|(before, _)| *before >= generation) {
+                return Err(reader.error("generations are not ascending"));
+            }
+            generations.insert(generation, (segment, read_object(reader)?));
+        }
+        Ok(Manifest { number, shard, incarnation, position, schema_version, checkpoint, segments, generations })
     })
 }
 

@@ -12,6 +12,7 @@
 
 pub mod checkpoint;
 pub mod container;
+pub mod generation;
 pub mod manifest;
 pub mod segment;
 mod segment_before;

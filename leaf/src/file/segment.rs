@@ -33,7 +33,7 @@ use super::container::{Container, ContainerBuilder, End, Entry, Kind, Part, Seal
 use super::{FileError, segment_before};
 use crate::cache::{CachedObject, ExtentPlace};
 use crate::column::{self, Column};
-use crate::event_times::EventTimes;
+use crate::event_times::{EventTimes, KnownTimes};
 use crate::field::{FieldValues, FileColumn, FileColumns, Ids, RowSet, all_rows, put_elements, put_terms, put_text};
 use crate::indexes::Indexes;
 use crate::key_run::KeyRun;
@@ -41,9 +41,9 @@ use crate::piece::{ColumnShape, Open, Piece, Place, TermsShape};
 use crate::segment::{Segment, SegmentBytes, SegmentDamage, SegmentId};
 
 const KEYS_CODEC: u8 = 3;
-const COLUMN_CODEC: u8 = 3;
+pub(super) const COLUMN_CODEC: u8 = 3;
 const VERSIONS_CODEC: u8 = 1;
-const INDEX_CODEC: u8 = 2;
+pub(super) const INDEX_CODEC: u8 = 2;
 const KEY_RUN_CODEC: u8 = 2;
 const KEY_RUN_CODEC_BEFORE: u8 = 1;
 const EVENT_TIME_CODEC: u8 = 1;
@@ -76,10 +76,7 @@ pub fn encode(segment: &Segment, indexes: &Indexes) -> Result<Sealed, SegmentDam
         object.part(Part::Versions, VERSIONS_CODEC, |out| put_column(out, versions));
     }
     if let Some(field) = indexes.event_time {
-        object.part(Part::EventTime, EVENT_TIME_CODEC, |out| {
-            put_varint(out, field.0.into());
-            out.extend_from_slice(&least.to_le_bytes());
-        });
+        put_event_time(&mut object, field, least);
     }
     let mut label = Vec::new();
     put_varint(&mut label, segment.id().0);
@@ -104,11 +101,32 @@ struct Index {
     bytes: Vec<u8>,
 }
 
-fn label(field: FieldId, of: Type) -> Vec<u8> {
+pub(super) fn label(field: FieldId, of: Type) -> Vec<u8> {
     let mut label = Vec::new();
     put_varint(&mut label, field.0.into());
     label.push(of.code());
     label
+}
+
+pub(super) fn column_label(field: FieldId, of: Type, present: u64, plain: u64) -> Vec<u8> {
+    let mut named = label(field, of);
+    put_varint(&mut named, present);
+    put_varint(&mut named, plain);
+    named
+}
+
+pub(super) fn put_event_time(object: &mut ContainerBuilder, field: FieldId, least: i64) {
+    object.part(Part::EventTime, EVENT_TIME_CODEC, |out| {
+        put_varint(out, field.0.into());
+        out.extend_from_slice(&least.to_le_bytes());
+    });
+}
+
+pub(super) fn note_event_time(object: &Container<'_>, times: &KnownTimes) -> Result<(), FileError> {
+    let Some(part) = object.find(Part::EventTime, EVENT_TIME_CODEC)? else { return Ok(()) };
+    let (field, least) = part.read(|reader| Ok((FieldId(reader.small()?), i64::from_le_bytes(reader.array()?))))?;
+    times.note(field, least);
+    Ok(())
 }
 
 /// Appends the columns of a field; their indexes are left to be appended.
@@ -123,9 +141,8 @@ fn put_field(
     let indexes = indexes.field(field);
     for (of, array) in values.columns() {
         let (rows, present) = (array.len() as u64, (array.len() - array.null_count()) as u64);
-        let mut named = label(field, *of);
-        put_varint(&mut named, present);
-        put_varint(&mut named, array.to_data().get_slice_memory_size().unwrap_or_default() as u64);
+        let plain = array.to_data().get_slice_memory_size().unwrap_or_default() as u64;
+        let named = column_label(field, *of, present, plain);
         let written = object.labelled(Part::Columns, COLUMN_CODEC, named, |out| put_column(out, array));
         let column = Column::open(Bytes::copy_from_slice(written), array.data_type(), rows).expect(WRITTEN);
         let mut index = |part, by: Option<Analyzer>, bytes| {
@@ -167,7 +184,7 @@ pub fn end_bytes(name: &str, end: &[u8], length: usize, checksum: u32) -> Result
 
 /// Where an object's end begins.
 fn end_start(object: &Container<'_>) -> usize {
-    let kept = [Part::Versions, Part::EventTime, Part::Keys, Part::KeyRun];
+    let kept = [Part::Versions, Part::EventTime, Part::Keys, Part::KeyRun, Part::Generation];
     match object.is_labelled() {
         true => kept.iter().flat_map(|part| object.entries(*part)).map(|entry| entry.offset).min().unwrap_or_default(),
         false => 0,
@@ -206,12 +223,13 @@ pub fn decode(object: &Container<'_>, bytes: &Bytes, away: Option<&Arc<CachedObj
 /// Indexes of a kind, by their columns, with what their labels say.
 type IndexEntries<'o, L> = BTreeMap<(FieldId, Type), (&'o Entry, L)>;
 
-struct Opener<'o> {
-    object: &'o Container<'o>,
-    name: Arc<str>,
-    bytes: &'o Bytes,
-    away: Option<&'o Arc<CachedObject>>,
-    extents: Vec<ExtentPlace>,
+/// Opens the parts of an object.
+pub(super) struct Opener<'o> {
+    pub(super) object: &'o Container<'o>,
+    pub(super) name: Arc<str>,
+    pub(super) bytes: &'o Bytes,
+    pub(super) away: Option<&'o Arc<CachedObject>>,
+    pub(super) extents: Vec<ExtentPlace>,
 }
 
 impl Opener<'_> {
@@ -229,11 +247,7 @@ impl Opener<'_> {
         let (fields, column_max) = self.fields(rows)?;
         let sizes = SegmentBytes { total: self.object.bytes(), column_max };
         let segment = Segment::of_parts(id, ids, versions, fields, sizes).with_key_run(run);
-        if let Some(part) = self.object.find(Part::EventTime, EVENT_TIME_CODEC)? {
-            let (field, least) =
-                part.read(|reader| Ok((FieldId(reader.small()?), i64::from_le_bytes(reader.array()?))))?;
-            segment.event_times().note(field, least);
-        }
+        note_event_time(self.object, segment.event_times())?;
         Ok(segment)
     }
 
@@ -279,7 +293,8 @@ impl Opener<'_> {
         Ok(all)
     }
 
-    fn fields(&self, rows: usize) -> Result<(BTreeMap<FieldId, FieldValues>, usize), FileError> {
+    /// The fields, and the bytes of the largest column as an array.
+    pub(super) fn fields(&self, rows: usize) -> Result<(BTreeMap<FieldId, FieldValues>, usize), FileError> {
         let terms = self.indexes(Part::Terms, |_| Ok(()))?;
         let text = self.indexes(Part::Text, |label| {
             let unknown = BinaryError { offset: label.offset(), reason: "an analyser is not known to this program" };

@@ -56,7 +56,42 @@ fn every_type() -> Object {
 
 impl Sample {
     pub(crate) fn new() -> Self {
-        let (replica, schema) = (Replica::new(MergePolicy::default()), Schema::default());
+        Self::by(MergePolicy::default())
+    }
+
+    /// The same, with what is laid over some fields folded in, and more laid over one of them.
+    pub(crate) fn folded() -> Self {
+        let mut sample = Self::by(Self::folding());
+        sample.fold(&Indexes::default());
+        let add = PatchOperation::Add { path: vec!["f2".into()], value: Value::Int(77) };
+        sample.patch("doc-11", &[add]);
+        sample
+    }
+
+    /// Whatever is laid over a field may be folded in.
+    fn folding() -> MergePolicy {
+        MergePolicy { fold_rows_min: 1, fold_share_at_rest: usize::MAX, ..MergePolicy::default() }
+    }
+
+    /// Patches one field of all documents.
+    pub(crate) fn patch_all(&mut self) {
+        for row in 0..40 {
+            let add = PatchOperation::Add { path: vec!["f2".into()], value: Value::Int(row) };
+            self.patch(&format!("doc-{row}"), &[add]);
+        }
+    }
+
+    /// Folds all that is laid over fields.
+    pub(crate) fn fold(&mut self, indexes: &Indexes) {
+        let shard = self.replica.shard_mut();
+        while let Some(fold) = shard.begin_fold(true) {
+            let folded = fold.run(indexes).expect("nothing is damaged");
+            shard.take_folded(&folded);
+        }
+    }
+
+    fn by(policy: MergePolicy) -> Self {
+        let (replica, schema) = (Replica::new(policy), Schema::default());
         let mut sample = Self { replica, schema, next: 0, horizon: None, retention: None };
         sample.upsert("every", &every_type());
         for row in 0..40 {
@@ -75,8 +110,12 @@ impl Sample {
 
     /// One with versions, and operations that may yet change.
     pub(crate) fn versioned() -> Self {
+        Self::versioned_by(MergePolicy::default())
+    }
+
+    fn versioned_by(policy: MergePolicy) -> Self {
         let horizon = Some(Horizon { lateness: Some(25), unsettled_max: 1000 });
-        let (replica, schema) = (Replica::new(MergePolicy::default()), Schema::default());
+        let (replica, schema) = (Replica::new(policy), Schema::default());
         let mut sample = Self { replica, schema, next: 0, horizon, retention: None };
         let mut document = every_type();
         for (row, version) in [10, 40, 20, 35, 30].into_iter().enumerate() {
@@ -100,9 +139,9 @@ impl Sample {
         sample
     }
 
-    /// The same, of a collection that keeps documents for a time.
+    /// The same, of a collection that keeps documents for a time, some fields folded.
     pub(crate) fn keeping() -> Self {
-        let mut sample = Self::versioned();
+        let mut sample = Self::versioned_by(Self::folding());
         let field = sample.schema.find(&["f2".into()]).expect("it is registered");
         sample.retention = Some(Retention { field, micros: 1_000_000 });
         sample.versioned_upsert("old", &Object::from([("f2".into(), Value::Int(-9))]), 44);
@@ -110,7 +149,14 @@ impl Sample {
         sample.retention = Some(Retention { field, micros: 7_000_000 });
         sample.versioned_upsert("newer", &Object::from([("f2".into(), Value::Int(-9))]), 46);
         assert_eq!(sample.replica.checkpoint().shard.let_go_below, Some(-1_000_000));
+        sample.fold(&sample.indexes());
         sample
+    }
+
+    pub(crate) fn indexes(&self) -> Indexes {
+        let mut indexes = Indexes::default();
+        indexes.event_time = self.retention.map(|retention| retention.field);
+        indexes
     }
 
     fn versioned_upsert(&mut self, id: &str, document: &Object, version: i64) {
@@ -167,6 +213,9 @@ impl Sample {
             }
             let runs: Vec<_> = version.overlays().values().map(|overlay| overlay.runs()).collect();
             lines.push(format!("{:?} {runs:?} {:?}", version.tombstones(), segment.versions()));
+            for (id, generation) in version.generations() {
+                lines.push(format!("{id:?} {:?}", generation.fields().keys().collect::<Vec<_>>()));
+            }
         }
         let (next, schema) = (checkpoint.shard.next_segment, checkpoint.shard.schema_version);
         lines.push(format!("{:?} {next} {schema}", snapshot.position()));

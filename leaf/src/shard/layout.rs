@@ -5,10 +5,20 @@ use std::sync::Arc;
 
 use super::{Shard, Snapshot, version_mut};
 use crate::compaction::{Compacted, Compaction, Fold, Folded, Journal};
+use crate::generation::{Generation, GenerationId};
 use crate::merge::merge;
 use crate::overlay::Overlay;
 use crate::policy::{LaidRows, SegmentSize};
 use crate::segment::{Segment, SegmentDamage, SegmentId, SegmentVersion};
+
+/// What was written and lies in files.
+#[derive(Debug, Default)]
+pub struct Files {
+    /// Segments.
+    pub segments: Vec<Arc<Segment>>,
+    /// Generations, each with the segment whose rows it has.
+    pub generations: Vec<(SegmentId, Arc<Generation>)>,
+}
 
 impl Shard {
     /// The segments to merge into one, among those of at most so many rows that are not being merged.
@@ -87,9 +97,17 @@ impl Shard {
                 laid.push(LaidRows { segment, field: *field, rows, laid: runs.map(|run| run.rows().len()).sum() });
             }
         }
-        let (segment, fields) = self.policy.fold(&laid, at_rest)?;
+        let (segment, mut fields) = self.policy.fold(&laid, at_rest)?;
+        let (id, version) = (GenerationId(self.next_segment.0), Arc::clone(&self.versions[&segment]));
+        self.next_segment.0 += 1;
+        let generations = version.generations();
+        if generations.len() >= self.policy.generations_max {
+            fields.extend(generations.values().flat_map(|generation| generation.fields().keys()));
+            fields.sort_unstable();
+            fields.dedup();
+        }
         self.journal = Some(Journal::of([segment]));
-        Some(Fold { version: Arc::clone(&self.versions[&segment]), fields })
+        Some(Fold { id, version, fields })
     }
 
     /// Takes in what was folded, with what was laid over it since.
@@ -99,11 +117,7 @@ impl Shard {
     pub fn take_folded(&mut self, folded: &Folded) {
         let journal = self.journal.take().expect("what is taken in was begun");
         let version = version_mut(&mut self.versions, folded.segment);
-        for (field, runs) in journal.laid_over(folded) {
-            let mut since = Overlay::default();
-            runs.into_iter().for_each(|run| since.push(run, &self.written));
-            version.fold(field, Arc::clone(&folded.fields[&field]), since);
-        }
+        version.fold(&folded.generation, journal.laid_over(folded, &self.written));
         self.newest.publish(Snapshot::new(self.applied, self.versions.values().cloned().collect()));
     }
 
@@ -127,8 +141,9 @@ impl Shard {
         self.journal = None;
     }
 
-    /// Takes segments that lie in files, in place of those in memory that hold the same.
-    pub fn take_files(&mut self, segments: Vec<Arc<Segment>>) {
+    /// Takes segments and generations that lie in files, in place of those in memory that hold the same.
+    pub fn take_files(&mut self, files: Files) {
+        let Files { segments, generations } = files;
         let there = segments.into_iter().filter(|segment| self.versions.contains_key(&segment.id()));
         let there: Vec<Arc<Segment>> = there.collect();
         self.keys.forget(&there.iter().map(|segment| segment.id()).collect::<Vec<_>>());
@@ -136,6 +151,11 @@ impl Shard {
             let version = version_mut(&mut self.versions, segment.id());
             *version = version.with_segment(segment);
             self.keys.take_in(version);
+        }
+        for (segment, generation) in generations {
+            if self.versions.contains_key(&segment) {
+                version_mut(&mut self.versions, segment).take_generation(&generation);
+            }
         }
         self.newest.publish(Snapshot::new(self.applied, self.versions.values().cloned().collect()));
     }

@@ -24,6 +24,8 @@ use crate::policy::MergePolicy;
 use crate::segment::{SegmentDamage, SegmentId, SegmentVersion};
 use crate::unsettled::Unsettled;
 
+pub use layout::Files;
+
 /// Why a batch was not applied.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum ApplyError {

@@ -6,6 +6,7 @@
 //!
 //! ```text
 //! c7/s0/segment-000000000012-0000000003-0      segment 12, made for manifest 3
+//!       generation-000000000014-0000000003-0    fields of a segment with what was laid over them
 //!       checkpoint-0000000003-0
 //!       manifest-0000000003                    the last digits of others tell attempts apart
 //! ```
@@ -32,7 +33,8 @@ use crate::cache::{Cache, CachedObject, End as SavedEnd};
 use crate::column::ColumnError;
 use crate::file::container::{End, Kind};
 use crate::file::manifest::{Manifest, ObjectRef};
-use crate::file::{Container, FileError, Sealed, checkpoint, manifest, segment};
+use crate::file::{Container, FileError, Sealed, checkpoint, generation, manifest, segment};
+use crate::generation::{Generation, GenerationId};
 use crate::replica::Checkpoint;
 use crate::segment::{Segment, SegmentDamage, SegmentId, SegmentVersion};
 use crate::shard::{ShardCheckpoint, Snapshot};
@@ -272,30 +274,60 @@ impl ShardStore {
     /// # Errors
     /// The store fails, or the object is missing, damaged or another.
     pub async fn open_segment(&self, manifest: u64, id: SegmentId, object: &ObjectRef) -> Result<Segment, StoreError> {
-        let path = self.path(&object.name);
-        let segment = match self.store.cache.clone() {
-            Some(cache) => {
-                let (cached, named) = (CachedObject::new(cache, path.clone()), object.clone());
-                self.off_the_async_threads(move || open_away(&cached, &named, manifest)).await??
-            }
-            None => {
-                let bytes = self.map(&object.name).await;
-                let decode = move |path: &str, bytes: &Bytes, checksum: u32| {
-                    Ok(segment::decode(&open_end(path, bytes, bytes.len(), checksum, manifest)?, bytes, None)?)
-                };
-                self.read(manifest, object, bytes, decode).await?
-            }
-        };
+        let segment = self.open(manifest, object, segment::decode).await?;
         match segment.id() == id {
             true => Ok(segment),
             false => {
-                let reason = format!("it is segment {}, not {}", segment.id().0, id.0);
-                Err(StoreError::Unfit { object: path.to_string(), manifest, reason })
+                let (object, there) = (self.path(&object.name).to_string(), segment.id().0);
+                Err(StoreError::Unfit { object, manifest, reason: format!("it is segment {there}, not {}", id.0) })
             }
         }
     }
 
-    /// Keeps a segment's object here that was just put, where the store is elsewhere.
+    /// Opens the object of a generation that a manifest names, as [`Self::open_segment`] does that of a segment.
+    ///
+    /// # Errors
+    /// As [`Self::open_segment`].
+    pub async fn open_generation(
+        &self,
+        manifest: u64,
+        id: GenerationId,
+        of: SegmentId,
+        object: &ObjectRef,
+    ) -> Result<Generation, StoreError> {
+        let (segment, generation) = self.open(manifest, object, generation::decode).await?;
+        match (generation.id(), segment) == (id, of) {
+            true => Ok(generation),
+            false => {
+                let (object, there) = (self.path(&object.name).to_string(), (generation.id().0, segment.0));
+                let reason = format!("it is generation {} of segment {}, not {} of {}", there.0, there.1, id.0, of.0);
+                Err(StoreError::Unfit { object, manifest, reason })
+            }
+        }
+    }
+
+    async fn open<T: Send + 'static>(
+        &self,
+        manifest: u64,
+        object: &ObjectRef,
+        decode: Decode<T>,
+    ) -> Result<T, StoreError> {
+        match self.store.cache.clone() {
+            Some(cache) => {
+                let (cached, named) = (CachedObject::new(cache, self.path(&object.name)), object.clone());
+                self.off_the_async_threads(move || open_away(&cached, &named, manifest, decode)).await?
+            }
+            None => {
+                let bytes = self.map(&object.name).await;
+                let decode = move |path: &str, bytes: &Bytes, checksum: u32| {
+                    Ok(decode(&open_end(path, bytes, bytes.len(), checksum, manifest)?, bytes, None)?)
+                };
+                self.read(manifest, object, bytes, decode).await
+            }
+        }
+    }
+
+    /// Keeps an object of a segment or a generation here that was just put, where the store is elsewhere.
     async fn keep(&self, object: &ObjectRef, bytes: Bytes) -> Result<(), StoreError> {
         let Some(cache) = self.store.cache.clone() else { return Ok(()) };
         let (cached, checksum) = (CachedObject::new(cache, self.path(&object.name)), object.checksum);
@@ -383,13 +415,16 @@ impl ShardStore {
         let opening: Vec<_> =
             manifest.segments.iter().map(|(id, object)| self.open_segment(number, *id, object).boxed()).collect();
         let opened: Vec<Segment> = futures::stream::iter(opening).buffered(OPENED_AT_ONCE).try_collect().await?;
+        let mut generations = self.open_generations(manifest).await?;
         for ((id, object), segment) in manifest.segments.iter().zip(opened) {
             let unfit = |reason: &str| {
                 let (object, reason) = (self.path(&object.name).to_string(), reason.to_string());
                 StoreError::Unfit { object, manifest: number, reason }
             };
             let laid = kept.laid.remove(id).ok_or_else(|| unfit("the checkpoint does not know it"))?;
-            versions.push(Arc::new(SegmentVersion::restore(segment, laid.tombstones, laid.overlays).map_err(unfit)?));
+            let folded = generations.remove(id).unwrap_or_default();
+            let version = SegmentVersion::restore(segment, laid.tombstones, laid.overlays, folded).map_err(unfit)?;
+            versions.push(Arc::new(version));
         }
         if let Some((segment, _)) = kept.laid.first_key_value() {
             let reason = format!("it knows segment {}, and the manifest does not", segment.0);
@@ -405,6 +440,20 @@ impl ShardStore {
             let_go_below: kept.let_go_below,
         };
         Ok(Checkpoint { shard, requests: kept.requests, sources: kept.sources })
+    }
+
+    /// The generations that a manifest names, by their segments, ascending.
+    async fn open_generations(&self, manifest: &Manifest) -> Result<BTreeMap<SegmentId, Vec<Generation>>, StoreError> {
+        let open = |(id, (of, object)): (&GenerationId, &(SegmentId, ObjectRef))| {
+            let (number, id, of, object) = (manifest.number, *id, *of, object.clone());
+            let opened = async move { self.open_generation(number, id, of, &object).await.map(|opened| (of, opened)) };
+            opened.boxed()
+        };
+        let opening: Vec<_> = manifest.generations.iter().map(open).collect();
+        let opened: Vec<_> = futures::stream::iter(opening).buffered(OPENED_AT_ONCE).try_collect().await?;
+        let mut generations: BTreeMap<SegmentId, Vec<Generation>> = BTreeMap::new();
+        opened.into_iter().for_each(|(of, generation)| generations.entry(of).or_default().push(generation));
+        Ok(generations)
     }
 
     /// Decodes an object that was got, off the async threads.
@@ -448,6 +497,7 @@ impl ShardStore {
             named.insert(manifest_name(manifest.number));
             named.insert(manifest.checkpoint.name.clone());
             named.extend(manifest.segments.values().map(|object| object.name.clone()));
+            named.extend(manifest.generations.values().map(|(_, object)| object.name.clone()));
         }
         let mut deleted = 0;
         for name in self.names().await? {
@@ -514,40 +564,60 @@ fn named<'b>(object: Container<'b>, path: &str, checksum: u32, manifest: u64) ->
     }
 }
 
-/// Opens the object of a segment that is in a store elsewhere. Waits for it.
-fn open_away(cached: &Arc<CachedObject>, object: &ObjectRef, manifest: u64) -> Result<Segment, StoreError> {
+/// What opens an object by its end; the rest may be elsewhere.
+type Decode<T> = fn(&Container<'_>, &Bytes, Option<&Arc<CachedObject>>) -> Result<T, FileError>;
+
+/// Opens an object that is in a store elsewhere. Waits for it.
+fn open_away<T>(
+    cached: &Arc<CachedObject>,
+    object: &ObjectRef,
+    manifest: u64,
+    decode: Decode<T>,
+) -> Result<T, StoreError> {
     let (name, checksum) = (cached.path().as_ref(), object.checksum);
     let unfit = |reason: String| StoreError::Unfit { object: name.into(), manifest, reason };
     let length = usize::try_from(object.length).map_err(|_| unfit("it is longer than memory can be".into()))?;
+    let opened = |end: &Bytes| -> Result<T, StoreError> {
+        Ok(decode(&open_end(name, end, length, checksum, manifest)?, end, Some(cached))?)
+    };
     let kept = SavedEnd(cached).saved().filter(|saved| {
         let needed = segment::end_bytes(name, saved, length, checksum);
         needed.is_ok_and(|needed| needed <= saved.len())
     });
-    let end = match kept {
-        Some(kept) => kept,
-        None => {
-            let mut wanted = END_GUESS.min(length);
-            let end = loop {
-                let fetched = cached.fetch(length - wanted, wanted).map_err(|error| match error {
-                    ColumnError::Unavailable(reason) => StoreError::Unavailable(reason),
-                    ColumnError::Missing(object) => StoreError::Missing { object, manifest },
-                    other => unfit(other.to_string()),
-                })?;
-                match segment::end_bytes(name, &fetched, length, checksum)? {
-                    needed if needed <= wanted => break fetched.slice(wanted - needed..),
-                    needed => wanted = needed,
-                }
-            };
-            SavedEnd(cached).save(end)
+    // What is damaged here is whole there.
+    if let Some(Ok(opened)) = kept.as_ref().map(opened) {
+        return Ok(opened);
+    }
+    let mut wanted = END_GUESS.min(length);
+    let end = loop {
+        let fetched = cached.fetch(length - wanted, wanted).map_err(|error| match error {
+            ColumnError::Unavailable(reason) => StoreError::Unavailable(reason),
+            ColumnError::Missing(object) => StoreError::Missing { object, manifest },
+            other => unfit(other.to_string()),
+        })?;
+        match segment::end_bytes(name, &fetched, length, checksum)? {
+            needed if needed <= wanted => break fetched.slice(wanted - needed..),
+            needed => wanted = needed,
         }
     };
-    Ok(segment::decode(&open_end(name, &end, length, checksum, manifest)?, &end, Some(cached))?)
+    opened(&SavedEnd(cached).save(end))
 }
 
 /// The segments of a snapshot that have no object yet.
 fn unwritten(checkpoint: &Checkpoint, written: &BTreeMap<SegmentId, ObjectRef>) -> Vec<Arc<SegmentVersion>> {
     let segments = checkpoint.shard.snapshot.segments().iter();
     segments.filter(|version| !written.contains_key(&version.segment().id())).cloned().collect()
+}
+
+/// The generations of a snapshot that have no object yet, each with its segment.
+fn unwritten_generations(
+    checkpoint: &Checkpoint,
+    written: &BTreeMap<GenerationId, (SegmentId, ObjectRef)>,
+) -> Vec<(Arc<SegmentVersion>, Arc<Generation>)> {
+    let segments = checkpoint.shard.snapshot.segments().iter();
+    let all = segments.flat_map(|version| version.generations().into_values().map(move |of| (version, of)));
+    let unwritten = all.filter(|(_, generation)| !written.contains_key(&generation.id()));
+    unwritten.map(|(version, generation)| (Arc::clone(version), Arc::clone(generation))).collect()
 }
 
 #[cfg(test)]

@@ -37,7 +37,7 @@ async fn reopen(store: &Store) -> Result<(Manifest, String), StoreError> {
     let manifest = shard.newest().await?.expect("it was written");
     let checkpoint = shard.load(&manifest).await?;
     for version in checkpoint.shard.snapshot.segments() {
-        version.segment().check()?;
+        version.check()?;
     }
     Ok((manifest, Sample::new().describe(&checkpoint)))
 }
@@ -96,6 +96,32 @@ async fn write(writer: &mut Writer, checkpoint: Checkpoint) -> Result<Written, S
         Err(StoreError::Store { .. }) => writer.write(checkpoint, &Indexes::default()).await,
         done => done,
     }
+}
+
+/// What was folded lies in an object of its own, and in no later checkpoint.
+#[tokio::test]
+async fn what_is_folded_is_written_once() {
+    let (store, mut sample) = (in_memory(), Sample::folded());
+    let mut writer = writer(&store, None);
+    let written = writer.write(sample.replica.checkpoint(), &Indexes::default()).await.expect("it is written");
+    assert!(written.generations > 0);
+    let checkpoint = |writer: &Writer| writer.newest().expect("it was written").checkpoint.length;
+    sample.patch_all();
+    let written = writer.write(sample.replica.checkpoint(), &Indexes::default()).await.expect("it is written");
+    assert_eq!(written.generations, 0, "what was written is named again");
+    let laid = checkpoint(&writer);
+    sample.fold(&Indexes::default());
+    let files = writer.open_new(None).await.expect("they are there");
+    sample.replica.shard_mut().take_files(files);
+    sample.upsert("another", &one(1));
+    let written = writer.write(sample.replica.checkpoint(), &Indexes::default()).await.expect("it is written");
+    assert!(written.generations > 0);
+    assert!(checkpoint(&writer) + 200 < laid, "{} bytes, {laid} with 40 patches", checkpoint(&writer));
+    let (manifest, read) = reopen(&store).await.expect("it is readable");
+    assert_eq!(read, sample.describe(&sample.replica.checkpoint()));
+    let loaded = ShardStore::new(store, SHARD).load(&manifest).await.expect("it is readable");
+    let laid = loaded.shard.snapshot.segments().iter().map(|version| version.overlays().len()).sum::<usize>();
+    assert_eq!(laid, 0, "nothing is laid over fields that were folded");
 }
 
 /// Two writers of one shard: the manifest is one's, the other is told, and what it left behind goes.
@@ -160,11 +186,11 @@ async fn what_was_staged_when_the_process_died_is_rubbish() {
 async fn damage_is_found_and_named() {
     let objects: Arc<dyn ObjectStore> = Arc::new(InMemory::new());
     let store = Store::from(Arc::clone(&objects));
-    let sample = Sample::new();
+    let sample = Sample::folded();
     writer(&store, None).write(sample.replica.checkpoint(), &Indexes::default()).await.expect("it is written");
     let shard = ShardStore::new(store.clone(), SHARD);
     let names = shard.names().await.expect("it can be listed");
-    assert!(names.len() >= 4, "{names:?}");
+    assert!(names.len() >= 5 && names.iter().any(|name| name.starts_with("generation")), "{names:?}");
     let refused = async |name: &str, what: String| {
         let error = reopen(&store).await.err().unwrap_or_else(|| panic!("{name}: {what} was not found"));
         assert!(error.to_string().contains(&format!("{SHARD}/{name}")), "{name}: {what}: {error}");
@@ -181,7 +207,10 @@ async fn damage_is_found_and_named() {
             match reopen(&store).await {
                 // What lies between the parts of a segment is not read.
                 Ok((_, read)) => {
-                    assert!(name.starts_with("segment") && bytes[at] == 0 || at < 8, "{name}: byte {at} was not found");
+                    assert!(
+                        !name.starts_with("manifest") && bytes[at] == 0 || at < 8,
+                        "{name}: byte {at} was not found"
+                    );
                     assert_eq!(read, whole, "{name}: byte {at} changed what is read");
                     unread += 1;
                 }
@@ -215,9 +244,9 @@ async fn what_a_cache_lost_is_brought_again() {
     let objects: Arc<dyn ObjectStore> = Arc::new(InMemory::new());
     let folder = tempfile::tempdir().expect("a folder can be made");
     let open = || cached(folder.path(), 1 << 30, Arc::clone(&objects));
-    let sample = Sample::new();
+    let sample = Sample::keeping();
     let whole = sample.describe(&sample.replica.checkpoint());
-    writer(&open(), None).write(sample.replica.checkpoint(), &Indexes::default()).await.expect("it is written");
+    writer(&open(), None).write(sample.replica.checkpoint(), &sample.indexes()).await.expect("it is written");
     let fetches = |store: &Store| store.cache().expect("it has one").report().fetches;
     let store = open();
     assert_eq!(reopen(&store).await.expect("it is readable").1, whole);
@@ -276,7 +305,7 @@ async fn all_formats_can_be_read() {
     check_fixture("v3", &Sample::versioned()).await;
     // As v3, and key runs.
     check_fixture("v4-keys", &Sample::versioned()).await;
-    // A part for each column and index, homes by the mixed hash, event times.
+    // A part for each column and index, homes by the mixed hash, event times, a generation.
     check_fixture("v5", &Sample::keeping()).await;
 }
 

@@ -1,7 +1,7 @@
 //! Writes checkpoints of one shard, each as the next manifest.
 //!
 //! ```text
-//! segments without an object ──▶ checkpoint ──▶ manifest, put if absent ──▶ what no manifest names goes
+//! segments and generations without an object ──▶ checkpoint ──▶ manifest, put if absent ──▶ what no manifest names goes
 //! ```
 //!
 //! Each step begins when the one before is durable. What fails is done again from the start, but for the segments that
@@ -12,18 +12,22 @@ use std::sync::Arc;
 
 use basalt_common::log::LogIncarnation;
 
-use super::{ShardStore, StoreError, unwritten};
+use super::{ShardStore, StoreError, unwritten, unwritten_generations};
 use crate::file::manifest::{Manifest, ObjectRef};
-use crate::file::{checkpoint, segment};
+use crate::file::{checkpoint, generation, segment};
+use crate::generation::GenerationId;
 use crate::indexes::Indexes;
 use crate::replica::Checkpoint;
-use crate::segment::{Segment, SegmentId};
+use crate::segment::SegmentId;
+use crate::shard::Files;
 
 /// What writing a checkpoint took.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Written {
     /// How many segments were written.
     pub segments: usize,
+    /// How many generations.
+    pub generations: usize,
     /// Bytes of all objects that were written.
     pub bytes: u64,
     /// How many objects were deleted.
@@ -38,6 +42,8 @@ pub struct Writer {
     newest: Option<Manifest>,
     /// The segments that have an object: those of the newest manifest, and those of attempts at the next.
     written: BTreeMap<SegmentId, ObjectRef>,
+    /// The same of generations.
+    generations: BTreeMap<GenerationId, (SegmentId, ObjectRef)>,
     /// How many attempts at the next manifest failed.
     attempts: u32,
     /// The checkpoints of those whose manifest may be there: the store failed when it was asked to create it. No other
@@ -49,7 +55,8 @@ impl Writer {
     /// Goes on behind the newest manifest.
     pub fn new(store: ShardStore, incarnation: LogIncarnation, newest: Option<Manifest>) -> Self {
         let written = newest.as_ref().map(|manifest| manifest.segments.clone()).unwrap_or_default();
-        Self { store, incarnation, newest, written, attempts: 0, unanswered: BTreeSet::new() }
+        let generations = newest.as_ref().map(|manifest| manifest.generations.clone()).unwrap_or_default();
+        Self { store, incarnation, newest, written, generations, attempts: 0, unanswered: BTreeSet::new() }
     }
 
     /// The objects.
@@ -62,17 +69,23 @@ impl Writer {
         self.newest.as_ref()
     }
 
-    /// Opens the segments that the newest manifest names and `before` does not.
+    /// Opens the segments and generations that the newest manifest names and the one `before` does not.
     ///
     /// # Errors
     /// As [`ShardStore::open_segment`].
-    pub async fn open_new(&self, before: &BTreeMap<SegmentId, ObjectRef>) -> Result<Vec<Arc<Segment>>, StoreError> {
-        let Some(newest) = &self.newest else { return Ok(Vec::new()) };
-        let mut opened = Vec::new();
-        for (id, object) in newest.segments.iter().filter(|(id, _)| !before.contains_key(id)) {
-            opened.push(Arc::new(self.store.open_segment(newest.number, *id, object).await?));
+    pub async fn open_new(&self, before: Option<&Manifest>) -> Result<Files, StoreError> {
+        let mut files = Files::default();
+        let Some(newest) = &self.newest else { return Ok(files) };
+        let is_new = |id: &SegmentId| before.is_none_or(|before| !before.segments.contains_key(id));
+        for (id, object) in newest.segments.iter().filter(|(id, _)| is_new(id)) {
+            files.segments.push(Arc::new(self.store.open_segment(newest.number, *id, object).await?));
         }
-        Ok(opened)
+        let is_new = |id: &GenerationId| before.is_none_or(|before| !before.generations.contains_key(id));
+        for (id, (of, object)) in newest.generations.iter().filter(|(id, _)| is_new(id)) {
+            let opened = self.store.open_generation(newest.number, *id, *of, object).await?;
+            files.generations.push((*of, Arc::new(opened)));
+        }
+        Ok(files)
     }
 
     /// Writes a checkpoint as the next manifest, which then is the newest; new segments get the indexes said. Does nothing where there is no batch behind the
@@ -116,11 +129,24 @@ impl Writer {
             written.bytes += object.length;
             self.written.insert(id, object);
         }
+        for (version, made) in unwritten_generations(checkpoint, &self.generations) {
+            let (id, of, indexes) = (made.id(), version.segment().id(), indexes.clone());
+            let encode = move || generation::encode(&made, of, version.segment().rows(), &indexes);
+            let sealed = self.store.off_the_async_threads(encode).await??;
+            let bytes = sealed.bytes.clone();
+            let object = self.store.put(&format!("generation-{:012}", id.0), number, self.attempts, sealed).await?;
+            self.store.keep(&object, bytes).await?;
+            written.generations += 1;
+            written.bytes += object.length;
+            self.generations.insert(id, (of, object));
+        }
         let encoded = Arc::clone(checkpoint);
         let sealed = self.store.off_the_async_threads(move || checkpoint::encode(&encoded)).await?;
         let object = self.store.put("checkpoint", number, self.attempts, sealed).await?;
         written.bytes += object.length;
-        let segments = checkpoint.shard.snapshot.segments().iter().map(|version| version.segment().id());
+        let snapshot = checkpoint.shard.snapshot.segments();
+        let segments = snapshot.iter().map(|version| version.segment().id());
+        let generations = snapshot.iter().flat_map(|version| version.generations().into_keys());
         let manifest = Manifest {
             number,
             shard: self.store.shard(),
@@ -129,6 +155,7 @@ impl Writer {
             schema_version: checkpoint.shard.schema_version,
             checkpoint: object,
             segments: segments.map(|id| (id, self.written[&id].clone())).collect(),
+            generations: generations.map(|id| (id, self.generations[&id].clone())).collect(),
         };
         if let Err(error) = self.store.create_manifest(&manifest).await {
             if matches!(error, StoreError::Store { .. }) {
@@ -157,6 +184,7 @@ impl Writer {
         (self.attempts, self.unanswered) = (0, BTreeSet::new());
         // What else was written for it is deleted below, and written again where it is needed.
         self.written.clone_from(&manifest.segments);
+        self.generations.clone_from(&manifest.generations);
         let previous = self.newest.replace(manifest);
         let newest = self.newest.as_ref().expect("it was just put there");
         match self.store.delete_unnamed(newest, previous.as_ref()).await {
