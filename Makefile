@@ -19,6 +19,7 @@ bench: build            ## the figures of the README's table
 	cargo bench --profile dev --bench distribution
 	cargo bench --profile dev --bench elsewhere
 	cargo bench --profile dev --bench freshness
+	cargo bench --profile dev --bench ingest
 	cargo bench --profile dev --bench keys
 	cargo bench --profile dev --bench patches
 	cargo bench --profile dev --bench queries

@@ -37,6 +37,8 @@ pub struct Run {
     /// INVARIANT: strictly ascending, as many as there are values; checked in [`Run::new`].
     rows: Vec<u32>,
     values: TypedColumns,
+    /// What they take: asked for all runs of a shard with every batch.
+    bytes: usize,
 }
 
 impl Run {
@@ -47,7 +49,8 @@ impl Run {
     pub fn new(rows: Vec<u32>, values: TypedColumns) -> Self {
         assert_eq!(rows.len(), values.rows(), "a run has a value for each row");
         assert!(rows.windows(2).all(|pair| pair[0] < pair[1]), "rows of a run are ascending");
-        Self { rows, values }
+        let bytes = rows.len() * size_of::<u32>() + values.bytes();
+        Self { rows, values, bytes }
     }
 
     /// The rows, ascending.
@@ -58,10 +61,6 @@ impl Run {
     /// The values, one a row.
     pub fn values(&self) -> &TypedColumns {
         &self.values
-    }
-
-    fn bytes(&self) -> usize {
-        self.rows.len() * size_of::<u32>() + self.values.bytes()
     }
 
     /// Both runs as one; where both have a row, the newer has it.
@@ -140,10 +139,10 @@ impl Overlay {
     /// Lays a run on top, and merges it with those below that are not more than twice as long.
     pub fn push(&mut self, run: Run, written: &WrittenBytes) {
         let mut top = run;
-        written.add(top.bytes());
+        written.add(top.bytes);
         while let Some(below) = self.runs.pop_if(|below| below.rows.len() <= 2 * top.rows.len()) {
             top = Run::merge(&below, &top);
-            written.add(top.bytes());
+            written.add(top.bytes);
         }
         self.runs.push(Arc::new(top));
     }
@@ -193,7 +192,7 @@ impl Overlay {
 
     /// Bytes of memory that the runs take.
     pub fn bytes(&self) -> usize {
-        self.runs.iter().map(|run| run.bytes()).sum()
+        self.runs.iter().map(|run| run.bytes).sum()
     }
 }
 

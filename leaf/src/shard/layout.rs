@@ -29,11 +29,11 @@ impl Shard {
             live_rows: version.live_rows(),
             column_bytes: version.segment().sizes().column_max + version.overlay_bytes(),
         };
-        let mut sizes: Vec<SegmentSize> = self.versions.values().map(size).collect();
-        sizes.retain(|size| size.rows <= rows_max);
-        if let Some(journal) = &self.journal {
-            sizes.retain(|size| !journal.holds(size.segment));
-        }
+        let is_free = |version: &&Arc<SegmentVersion>| {
+            let (segment, rows) = (version.segment().id(), version.segment().rows());
+            rows <= rows_max && !self.journal.as_ref().is_some_and(|journal| journal.holds(segment))
+        };
+        let sizes: Vec<SegmentSize> = self.versions.values().filter(is_free).map(size).collect();
         self.policy.plan(&sizes)
     }
 
