@@ -28,6 +28,12 @@ pub fn from_datafusion(error: &DataFusionError, sql: &str) -> Failure {
     {
         return failure.clone();
     }
+    if let DataFusionError::Internal(text) = root
+        && text.contains("Uncomparable values")
+    {
+        let failure = Failure::invalid("min() and max() need values that can be compared: these are of several types");
+        return failure.with_hint("choose one, as in max(field::int)");
+    }
     let kind = match root {
         DataFusionError::ResourcesExhausted(_) => FailureKind::Resources,
         DataFusionError::Internal(_) | DataFusionError::IoError(_) | DataFusionError::ObjectStore(_) => {

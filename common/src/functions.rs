@@ -11,11 +11,12 @@ use datafusion::logical_expr::{ColumnarValue, ScalarFunctionArgs, ScalarUDF, Sca
 
 use crate::sql_type::is_dynamic;
 use crate::value::Type;
-use crate::{geography, text};
+use crate::{bounded, geography, text};
 
 /// All functions.
 pub fn all() -> Vec<Arc<ScalarUDF>> {
-    let mut all = text::functions::all();
+    let mut all = bounded::all();
+    all.extend(text::functions::all());
     all.extend(geography::functions::all());
     all.push(Arc::new(ScalarUDF::from(TypeOf { signature: Signature::any(1, Volatility::Immutable) })));
     all

@@ -40,6 +40,8 @@ pub mod text;
 
 pub mod geography;
 
+pub mod bounded;
+
 pub mod functions;
 
 pub mod indexing;

@@ -49,7 +49,12 @@ async fn bad_queries_are_explained() -> Result<()> {
             "resources",
             None,
         ),
+        (json!({ "sql": "SELECT max(mixed) FROM odd" }), 400, "invalid_request", None),
     ];
+    let kinds = [json!([1, 2]), json!(true), json!("x"), json!([[3]]), json!(7)];
+    let odd: Vec<Json> = (0..100).map(|n| json!({ "_id": n.to_string(), "mixed": kinds[n % kinds.len()] })).collect();
+    let path = "/v1/workspaces/public/collections/odd/documents?wait=applied";
+    ensure!(live.server.json(Method::POST, path, json!(odd).to_string()).await?.0 == 200, "it is written");
     for (body, expected, kind, place) in cases {
         let (status, reply) = live.query(body.clone()).await?;
         let error = &reply["error"];
@@ -59,6 +64,31 @@ async fn bad_queries_are_explained() -> Result<()> {
             ensure!(error["line"] == line && error["column"] == column, "{body}: {reply}");
         }
     }
+    let exploding = [
+        "repeat('x', 2000000000)",
+        "repeat(text, 1000000) FROM docs",
+        "replace(repeat('a', 1000000), 'a', repeat('x', 1000000))",
+        "lpad('x', 2000000000)",
+        "rpad(text, n * 1000000, 'y') FROM docs",
+        "array_repeat(1, 10000000000)",
+        "array_resize([1], 1000000000, 2)",
+        "range(1, 10000000000)",
+        "generate_series(1, 10000000000, 3)",
+        "range(10000000000)",
+    ];
+    for call in exploding {
+        let (status, reply) = live.query(json!({ "sql": format!("SELECT {call}") })).await?;
+        let message = reply["error"]["message"].as_str().unwrap_or_default();
+        ensure!(status == 400 && message.contains("bytes at once"), "{call}: {status} {reply}");
+    }
+    let sql = "SELECT repeat('ab', 3) AS a, lpad('7', 3, '0') AS b, replace('aXa', 'a', 'bb') AS c, range(1, 4) AS d, \
+               array_repeat('x', 2) AS e, generate_series(1, 5, 2) AS f, rpad('7', 3) AS g, repeat(NULL, 3) AS h";
+    let expected = json!({
+        "a": "ababab", "b": "007", "c": "bbXbb", "d": [1, 2, 3], "e": ["x", "x"], "f": [1, 3, 5], "g": "7  ", "h": null
+    });
+    ensure!(live.server.rows(sql).await? == [expected.clone()], "{:?}, not {expected}", live.server.rows(sql).await?);
+    let sql = "SELECT count(*) AS c FROM docs WHERE replace(text, '0', '') = '7' OR lpad(n::text, 5, '0') = '00008'";
+    ensure!(live.server.rows(sql).await? == [json!({ "c": 5 })], "7, 70, 700, 7000 and 8");
     let deep = format!("SELECT {}1{}", "(".repeat(50_000), ")".repeat(50_000));
     let (status, _) = live.query(json!({ "sql": deep })).await?;
     ensure!(status == 400 || status == 413, "{status}");
