@@ -31,8 +31,8 @@ pub fn from_datafusion(error: &DataFusionError, sql: &str) -> Failure {
     if let DataFusionError::Internal(text) = root
         && text.contains("Uncomparable values")
     {
-        let failure = Failure::invalid("min() and max() need values that can be compared: these are of several types");
-        return failure.with_hint("choose one, as in max(field::int)");
+        let failure = Failure::invalid("values of several types are compared that have no order among each other");
+        return failure.with_hint("choose one type, as in max(field::int)");
     }
     let kind = match root {
         DataFusionError::ResourcesExhausted(_) => FailureKind::Resources,
