@@ -8,7 +8,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, ensure};
 use basalt_common::random::SeededRandom;
 use basalt_harness::broker::Broker;
-use basalt_harness::roles::{LEAF, Roles, TAILER};
+use basalt_harness::roles::{Roles, TAILER};
 use basalt_harness::server::Server;
 use reqwest::Method;
 use serde_json::{Value as Json, json};
@@ -96,13 +96,21 @@ async fn kill(roles: &mut Roles, role: usize, written: &Written, random: &mut Se
     Ok(in_flight)
 }
 
+/// A leaf that owns shards: the other may own none, as placement goes by their addresses.
+async fn leaf_with_shards(roles: &Roles) -> Result<usize> {
+    let (cluster, _) = roles.server.insist(Method::GET, "/v1/cluster", &[], "").await?;
+    let shards = cluster["shards"].as_array().context("the cluster has shards")?;
+    let owners = |leaf: &usize| shards.iter().any(|shard| shard["leaf"] == roles.leaf_address(*leaf));
+    (0..TAILER).find(owners).with_context(|| format!("no leaf owns a shard: {cluster}"))
+}
+
 /// Batches that are in the log and in no manifest, of the leaf that is killed.
-async fn unflushed(roles: &Roles) -> Result<u64> {
+async fn unflushed(roles: &Roles, leaf: usize) -> Result<u64> {
     let deadline = tokio::time::Instant::now() + Duration::from_secs(60);
     loop {
         let (cluster, _) = roles.server.insist(Method::GET, "/v1/cluster", &[], "").await?;
         let shards = cluster["shards"].as_array().context("the cluster has shards")?;
-        let own = shards.iter().filter(|shard| shard["leaf"] == roles.leaf_address(LEAF));
+        let own = shards.iter().filter(|shard| shard["leaf"] == roles.leaf_address(leaf));
         let unflushed =
             own.map(|shard| shard["applied"].as_u64().unwrap_or(0) - shard["flushed"].as_u64().unwrap_or(0));
         match unflushed.sum() {
@@ -142,13 +150,13 @@ async fn kills_lose_nothing_acknowledged_and_count_nothing_twice() -> Result<()>
     let writers = (0..WRITERS).map(|writer| tokio::spawn(write(Arc::clone(&server), Arc::clone(&written), writer)));
     let writers: Vec<_> = writers.collect();
     let stream = tokio::spawn(stream(Arc::clone(&broker), Arc::clone(&written)));
-    let mut random = SeededRandom::new(7);
+    let (mut random, leaf) = (SeededRandom::new(7), leaf_with_shards(&roles).await?);
     let (mut in_flight, mut batches, mut records) = (Vec::new(), 0, 0);
     for _ in 0..ROUNDS {
         in_flight.push(kill(&mut roles, TAILER, &written, &mut random).await?);
         records += replayed_by_the_source(&roles).await?;
-        batches += unflushed(&roles).await?;
-        in_flight.push(kill(&mut roles, LEAF, &written, &mut random).await?);
+        batches += unflushed(&roles, leaf).await?;
+        in_flight.push(kill(&mut roles, leaf, &written, &mut random).await?);
     }
     written.ended.store(true, Ordering::Release);
     let mut requested: BTreeMap<u64, u64> = BTreeMap::new();

@@ -52,10 +52,7 @@ fn command(name: &str, config: &Path) -> Result<Command> {
     Ok(command)
 }
 
-/// The leaf that tests kill.
-pub const LEAF: usize = 0;
-
-/// The tailer.
+/// The tailer, behind the leaves.
 pub const TAILER: usize = 2;
 
 /// All roles; killed when dropped.
