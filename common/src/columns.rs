@@ -245,6 +245,33 @@ impl Builder {
     }
 }
 
+/// A value that is in no [`Value`].
+#[derive(Debug, Clone, Copy)]
+pub enum Scalar<'t> {
+    /// Null.
+    Null,
+    /// A truth value.
+    Bool(bool),
+    /// An integer.
+    Int(i64),
+    /// A float.
+    Float(f64),
+    /// A string.
+    Text(&'t str),
+}
+
+impl Scalar<'_> {
+    fn value_type(self) -> Type {
+        match self {
+            Self::Null => Type::Null,
+            Self::Bool(_) => Type::Bool,
+            Self::Int(_) => Type::Int,
+            Self::Float(_) => Type::Float,
+            Self::Text(_) => Type::String,
+        }
+    }
+}
+
 /// Makes [`TypedColumns`] row by row.
 #[derive(Debug, Default)]
 pub struct TypedColumnsBuilder {
@@ -273,7 +300,28 @@ impl TypedColumnsBuilder {
         if let Value::Object(object) = value {
             assert!(object.is_empty(), "an object's fields are columns of their own");
         }
-        let of = value.value_type();
+        let index = self.builder(value.value_type());
+        self.builders[index].1.append(value, &mut self.scratch);
+        self.rows += 1;
+    }
+
+    /// As [`Self::push`], of a null, a Boolean, a number or a string that is in no [`Value`].
+    pub fn push_scalar(&mut self, scalar: Scalar<'_>) {
+        let (of, rows) = (scalar.value_type(), self.rows + 1);
+        let index = self.builder(of);
+        match (&mut self.builders[index].1, scalar) {
+            (Builder::Mark(builder), Scalar::Null) => builder.append_value(true),
+            (Builder::Mark(builder), Scalar::Bool(value)) => builder.append_value(value),
+            (Builder::Int(builder), Scalar::Int(value)) => builder.append_value(value),
+            (Builder::Float(builder), Scalar::Float(value)) => builder.append_value(value),
+            (Builder::String(builder), Scalar::Text(text)) => builder.append_value(text),
+            (builder, scalar) => unreachable!("{scalar:?} was given to {builder:?}: builders are chosen by type"),
+        }
+        self.rows = rows;
+    }
+
+    /// The builder of a type, which has a value or none for each row so far.
+    fn builder(&mut self, of: Type) -> usize {
         let index = match self.builders.binary_search_by_key(&of, |(of, _)| *of) {
             Ok(index) => index,
             Err(index) => {
@@ -281,10 +329,8 @@ impl TypedColumnsBuilder {
                 index
             }
         };
-        let builder = &mut self.builders[index].1;
-        builder.pad(self.rows);
-        builder.append(value, &mut self.scratch);
-        self.rows += 1;
+        self.builders[index].1.pad(self.rows);
+        index
     }
 
     /// Appends a row with a value or an absent one.

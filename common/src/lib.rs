@@ -28,6 +28,8 @@ pub mod value;
 pub mod columns;
 pub mod schema;
 
+pub mod flat;
+
 pub mod patch;
 
 pub mod version;

@@ -153,8 +153,14 @@ impl Flusher {
         let served = Arc::clone(&self.served);
         // What is applied from here on may be flushed too, and is counted again.
         let applied_bytes = served.progress().borrow().applied_bytes;
-        let checkpoint = tokio::task::spawn_blocking(move || served.checkpoint()).await;
-        let checkpoint = checkpoint.map_err(|error| FlushError::Stopped(error.to_string()))?;
+        let checkpoint = tokio::task::spawn_blocking(move || {
+            if let Err(damage) = served.gather() {
+                // Whoever reads it is told too; what is there can be flushed as it is.
+                error!(shard = %served.id(), error = %damage, "segments in memory are not merged");
+            }
+            served.checkpoint()
+        });
+        let checkpoint = checkpoint.await.map_err(|error| FlushError::Stopped(error.to_string()))?;
         let started = self.clock.monotonic();
         let before = self.writer.newest().cloned();
         let indexes = Indexes::of(self.catalog.as_ref(), self.served.id().collection);

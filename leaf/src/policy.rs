@@ -91,6 +91,21 @@ impl MergePolicy {
         Some((most, fields.collect()))
     }
 
+    /// Of the segments in memory that are to be flushed, those to merge into one before: an object of many rows is made once, ones of
+    /// few are made again with each merge. The smallest, as many as one segment may have.
+    pub fn gather(&self, segments: &[SegmentSize]) -> Vec<SegmentId> {
+        let mut segments = segments.to_vec();
+        segments.sort_by_key(|size| (size.live_rows, size.segment));
+        let (mut rows, mut bytes) = (0, 0);
+        let fits = |size: &SegmentSize| {
+            (rows, bytes) = (rows + size.live_rows, bytes + size.column_bytes);
+            rows <= self.rows_max && bytes <= self.column_bytes_max
+        };
+        let mut gathered: Vec<SegmentId> = segments.into_iter().take_while(fits).map(|size| size.segment).collect();
+        gathered.sort_unstable();
+        if gathered.len() > 1 { gathered } else { Vec::new() }
+    }
+
     /// The segments to merge into one now, or none.
     ///
     /// The tier of a segment is the logarithm of its living rows to the base of `segments_per_tier`; the lowest full tier
@@ -186,6 +201,27 @@ mod tests {
         check(&[(400, 400), (400, 400), (400, 400)], &[]);
         check(&[(300, 300), (300, 300), (500, 500), (300, 300)], &[0, 1, 3]);
         check(&[(1_001, 1)], &[]);
+    }
+
+    #[test]
+    fn what_is_in_memory_is_gathered_up_to_a_segment() {
+        let policy = MergePolicy { rows_max: 100, column_bytes_max: 5_000, ..MergePolicy::default() };
+        let gather = |sizes: &[(usize, usize)]| {
+            let size = |(index, (rows, column_bytes)): (usize, &(usize, usize))| SegmentSize {
+                segment: SegmentId(index as u64),
+                rows: rows * 2,
+                live_rows: *rows,
+                column_bytes: *column_bytes,
+            };
+            let sizes: Vec<SegmentSize> = sizes.iter().enumerate().map(size).collect();
+            policy.gather(&sizes).into_iter().map(|segment| segment.0).collect::<Vec<_>>()
+        };
+        assert!(gather(&[]).is_empty());
+        assert!(gather(&[(5, 10)]).is_empty());
+        assert_eq!(gather(&[(50, 10), (5, 10), (7, 10)]), [0, 1, 2]);
+        assert_eq!(gather(&[(90, 10), (5, 10), (7, 10)]), [1, 2]);
+        assert_eq!(gather(&[(50, 10), (5, 2_500), (7, 2_600)]), [] as [u64; 0]);
+        assert!(gather(&[(100, 10), (1, 10)]).is_empty());
     }
 
     #[test]

@@ -18,10 +18,11 @@ use basalt_common::value::{FieldPath, Value};
 use tokio::sync::watch;
 
 use crate::cache::patiently;
+use crate::compaction::Compaction;
 use crate::indexes::Indexes;
 use crate::replica::{Checkpoint, Replica};
 use crate::segment::{SegmentDamage, SegmentId};
-use crate::shard::{ApplyError, Files, Newest, Snapshot};
+use crate::shard::{ApplyError, Files, Newest, Shard, Snapshot};
 
 /// How many batches' outcomes are kept for writers that ask: some seconds of many small writes.
 const OUTCOMES_KEPT: usize = 65_536;
@@ -67,6 +68,8 @@ pub struct Served {
     id: ShardId,
     /// There as soon as the shard has begun.
     state: OnceLock<State>,
+    /// Held by whoever lays out its documents anew beside batches: one at a time.
+    layout: Mutex<()>,
     outcomes: Mutex<VecDeque<(LogPosition, Outcomes)>>,
     progress: watch::Sender<Progress>,
 }
@@ -86,7 +89,8 @@ impl Progress {
 impl Served {
     /// Makes a shard that has not begun: whoever reads it waits.
     pub fn new(id: ShardId) -> Self {
-        Self { id, state: OnceLock::new(), outcomes: Mutex::default(), progress: watch::Sender::default() }
+        let (layout, outcomes, progress) = (Mutex::default(), Mutex::default(), watch::Sender::default());
+        Self { id, state: OnceLock::new(), layout, outcomes, progress }
     }
 
     /// Begins with what was kept of it, all of which is flushed. It may be read once it has come to `end`, where its log ends
@@ -314,12 +318,26 @@ impl Served {
     /// # Panics
     /// The shard has not begun.
     pub fn compact(&self, at_rest: bool, indexes: &Indexes) -> Result<usize, SegmentDamage> {
-        patiently(|| Ok(self.merge()? + self.fold(at_rest, indexes)?))
+        let _layout = self.layout.lock().unwrap_or_else(PoisonError::into_inner);
+        patiently(|| Ok(self.merge(Shard::begin_compaction)? + self.fold(at_rest, indexes)?))
     }
 
-    fn merge(&self) -> Result<usize, SegmentDamage> {
+    /// Merges the segments in memory before they are flushed, once no other merge is under way; returns how many rows there are. Batches
+    /// and reads go on meanwhile.
+    ///
+    /// # Errors
+    /// A segment is damaged.
+    ///
+    /// # Panics
+    /// The shard has not begun.
+    pub fn gather(&self) -> Result<usize, SegmentDamage> {
+        let _layout = self.layout.lock().unwrap_or_else(PoisonError::into_inner);
+        patiently(|| self.merge(Shard::begin_gathering))
+    }
+
+    fn merge(&self, begin: impl FnOnce(&mut Shard) -> Option<Compaction>) -> Result<usize, SegmentDamage> {
         let replica = || self.state().replica.lock().unwrap_or_else(PoisonError::into_inner);
-        let begun = replica().shard_mut().begin_compaction();
+        let begun = begin(replica().shard_mut());
         let Some(compaction) = begun else { return Ok(0) };
         let rows = compaction.versions.iter().map(|version| version.segment().rows()).sum();
         let compacted = compaction.run().inspect_err(|_| replica().shard_mut().give_up())?;

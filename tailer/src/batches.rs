@@ -153,6 +153,7 @@ fn add(builder: &mut BatchBuilder, collection: &Collection, id: &str, item: &Ite
     let schema = &collection.schema;
     match &item.change {
         Change::Upsert(document) => builder.upsert(schema, id, document).expect("its fields are registered"),
+        Change::UpsertFlat(document) => builder.upsert_flat(id, document),
         Change::Patch { operations, insert } => {
             builder.patch(schema, id, operations, *insert).expect("its fields are registered");
         }

@@ -31,7 +31,7 @@ pub fn grow(schema: &Schema, items: &mut Vec<Item>, errors: &mut Vec<ItemError>,
                 grown.register(schema, |schema| schema.register_object(FieldId::ROOT, document, &mut |_, _| {}))
             }
             Change::Patch { operations, .. } => grown.register(schema, |schema| patch::register(schema, operations)),
-            Change::Delete => return true,
+            Change::UpsertFlat(_) | Change::Delete => return true,
         };
         let good = fields <= fields_max as usize;
         match good {

@@ -6,6 +6,7 @@
 use basalt_common::calls::{BodyFormat, ItemError, WriteKind};
 use basalt_common::catalog::Collection;
 use basalt_common::failure::{Failure, FailureKind};
+use basalt_common::flat::{self, FlatDocument, FlatReader};
 use basalt_common::patch::{PatchOperation, parse_merge, parse_operations};
 use basalt_common::value::json::{
     JsonError, JsonErrorKind, JsonLimits, ndjson_lines, parse_array_of_documents, parse_document,
@@ -13,6 +14,7 @@ use basalt_common::value::json::{
 use basalt_common::value::json_write::{JsonStyle, write_json};
 use basalt_common::value::{FieldPath, Object, Tagged, Value};
 use basalt_common::version::{VersionRule, read_version};
+use bytes::Bytes;
 
 use crate::kafka::Record;
 use crate::stamps::{self, PatchLabels, Stamp};
@@ -25,6 +27,8 @@ pub const ID_BYTES_MAX: usize = 1024;
 pub enum Change {
     /// It becomes this one.
     Upsert(Object),
+    /// It becomes this one, all of whose fields were known when it was read.
+    UpsertFlat(FlatDocument),
     /// Fields change; with `insert`, a missing document is made.
     Patch {
         /// What changes.
@@ -104,14 +108,20 @@ impl Fault {
 pub fn read_items(
     kind: WriteKind,
     format: BodyFormat,
-    body: &[u8],
+    body: &Bytes,
     collection: &Collection,
     limits: &JsonLimits,
 ) -> Result<Items, Failure> {
     let mut items = Items::default();
+    let mut flat = flat_reader(kind, collection, limits);
     match (kind, format) {
         (WriteKind::Delete, _) => read_deletes(body, collection, limits, &mut items)?,
         (_, BodyFormat::Json) => {
+            if let Some(documents) = flat.as_mut().and_then(|flat| flat.body(body)) {
+                let each = documents.into_iter().enumerate();
+                each.for_each(|(index, document)| items.add(index as u64, flat_item(document)));
+                return Ok(items);
+            }
             let values = parse_array_of_documents(body, limits).map_err(|error| body_failure(&error))?;
             for (index, value) in values.into_iter().enumerate() {
                 items.add(index as u64, item(kind, value, collection));
@@ -119,6 +129,10 @@ pub fn read_items(
         }
         (_, BodyFormat::Ndjson) => {
             for (index, line) in ndjson_lines(body).enumerate() {
+                if let Some(document) = flat.as_mut().and_then(|flat| flat.document(&body.slice_ref(line.bytes))) {
+                    items.add(index as u64, flat_item(document));
+                    continue;
+                }
                 let read = match parse_document(line.bytes, limits) {
                     Ok(value) => item(kind, value, collection),
                     Err(error) => {
@@ -132,6 +146,17 @@ pub fn read_items(
         }
     }
     Ok(items)
+}
+
+/// A reader of upserts by fields, where nothing of a document but its fields and its `_id` is looked at.
+pub fn flat_reader<'c>(kind: WriteKind, collection: &'c Collection, limits: &JsonLimits) -> Option<FlatReader<'c>> {
+    let is_plain = kind == WriteKind::Upsert && collection.key.is_none() && collection.version.is_none();
+    is_plain.then(|| FlatReader::new(&collection.schema, limits))
+}
+
+fn flat_item((id, document): flat::Named) -> Result<Item, Fault> {
+    let id = id.map(check_id).transpose().map_err(|message| Fault::new(None, message))?;
+    Ok(Item { index: 0, id, change: Change::UpsertFlat(document), stamp: None })
 }
 
 fn body_failure(error: &JsonError) -> Failure {
@@ -185,9 +210,16 @@ fn id_by_key(key: &FieldPath, given: Option<String>, document: &Object) -> Resul
 /// Reads a record of a source: an upsert of the document that its value is, unless it says something else. A `patch` has the
 /// shape that it has in a request; a `delete`, or a record without a value, deletes what its key names.
 ///
+/// `flat` is that of [`flat_reader`] for upserts.
+///
 /// # Errors
 /// It is none of these.
-pub fn read_record(record: &Record, collection: &Collection, limits: &JsonLimits) -> Result<Item, Fault> {
+pub fn read_record(
+    record: &Record,
+    collection: &Collection,
+    flat: Option<&mut FlatReader<'_>>,
+    limits: &JsonLimits,
+) -> Result<Item, Fault> {
     let kind = match (record.operation.as_deref(), &record.value) {
         (Some("delete") | None, None) => WriteKind::Delete,
         (None | Some("upsert"), _) => WriteKind::Upsert,
@@ -206,6 +238,9 @@ pub fn read_record(record: &Record, collection: &Collection, limits: &JsonLimits
         return Ok(Item { index: 0, id: Some(id), change: Change::Delete, stamp });
     }
     let Some(value) = &record.value else { return Err(Fault::new(None, "the record has no value")) };
+    if let Some(document) = flat.filter(|_| kind == WriteKind::Upsert).and_then(|flat| flat.document(value)) {
+        return flat_item(document);
+    }
     let value = parse_document(value, limits).map_err(|error| Fault {
         id: None,
         byte_offset: Some(error.byte_offset as u64),
@@ -283,6 +318,10 @@ fn read_id(id: &Value) -> Result<String, String> {
         Value::Tagged(Tagged { tag, text }) if tag == Tagged::NUMBER => text.clone(),
         other => return Err(format!("an _id is a string or a number, not a {}", other.value_type().name())),
     };
+    check_id(text)
+}
+
+fn check_id(text: String) -> Result<String, String> {
     match text.len() {
         0 => Err("an _id is not empty".into()),
         1..=ID_BYTES_MAX => Ok(text),
@@ -302,6 +341,8 @@ pub(crate) mod tests {
     use basalt_common::indexing::IndexSettings;
     use basalt_common::retention::RetentionSettings;
     use basalt_common::version::VersionSettings;
+
+    use bytes::Bytes;
 
     use super::{BodyFormat, Collection, Items, JsonLimits, Record, WriteKind, read_items, read_record};
 
@@ -333,7 +374,8 @@ pub(crate) mod tests {
     }
 
     fn read(kind: WriteKind, format: BodyFormat, body: &str) -> Result<Items, String> {
-        read_items(kind, format, body.as_bytes(), &collection(None, None), &JsonLimits::default())
+        let body = Bytes::copy_from_slice(body.as_bytes());
+        read_items(kind, format, &body, &collection(None, None), &JsonLimits::default())
             .map_err(|failure| failure.message)
     }
 
@@ -364,7 +406,8 @@ pub(crate) mod tests {
     fn keys_make_ids() {
         let collection = collection(Some("a.b"), None);
         let body = br#"[{"a": {"b": "x"}}, {"a": {"b": 7}, "_id": 7}, {"a": {"b": "x"}, "_id": "y"}, {"a": 1}, {"a": {"b": {}}}]"#;
-        let items = read_items(WriteKind::Upsert, BodyFormat::Json, body, &collection, &JsonLimits::default());
+        let body = Bytes::from_static(body);
+        let items = read_items(WriteKind::Upsert, BodyFormat::Json, &body, &collection, &JsonLimits::default());
         let (good, bad) = shown(&items.expect("the body can be read"));
         assert_eq!(good, [r#"0 Some("x")"#, r#"1 Some("7")"#]);
         let expected = [
@@ -378,8 +421,15 @@ pub(crate) mod tests {
     #[test]
     fn operations_have_versions_where_the_collection_asks_for_them() {
         let collection = collection(None, Some("at"));
-        let read =
-            |kind, body: &str| read_items(kind, BodyFormat::Json, body.as_bytes(), &collection, &JsonLimits::default());
+        let read = |kind, body: &'static str| {
+            read_items(
+                kind,
+                BodyFormat::Json,
+                &Bytes::from_static(body.as_bytes()),
+                &collection,
+                &JsonLimits::default(),
+            )
+        };
         let body = r#"[{"_id": "a", "at": 7}, {"_id": "b"}, {"_id": "c", "at": "soon"}, {"_id": "d", "at": 2001}]"#;
         let mut items = read(WriteKind::Upsert, body).expect("it can be read");
         items.refuse_future(collection.version.as_ref().expect("it has one"), 1_000);
@@ -402,7 +452,7 @@ pub(crate) mod tests {
             key: Some(b"k".to_vec()),
             ..Record::default()
         };
-        let read = |version| read_record(&record(version), &collection, &JsonLimits::default());
+        let read = |version| read_record(&record(version), &collection, None, &JsonLimits::default());
         for (header, version) in [("12", 12), ("1970-01-01T00:00:00.000012Z", 12)] {
             let item = read(Some(header)).expect("it can be read");
             assert_eq!(item.stamp.map(|stamp| stamp.version), Some(version), "{header}");
@@ -412,7 +462,7 @@ pub(crate) mod tests {
 
     #[test]
     fn records_say_what_they_do() {
-        let record = |operation: Option<&str>, key: Option<&[u8]>, value: Option<&str>| Record {
+        let record = |operation: Option<&str>, key: Option<&[u8]>, value: Option<&'static str>| Record {
             operation: operation.map(Into::into),
             key: key.map(Into::into),
             value: value.map(Into::into),
@@ -432,7 +482,7 @@ pub(crate) mod tests {
         let mut items = Items::default();
         let limits = JsonLimits::default();
         for (offset, record) in records.iter().enumerate() {
-            items.add(offset as u64, read_record(record, &collection(None, None), &limits));
+            items.add(offset as u64, read_record(record, &collection(None, None), None, &limits));
         }
         let (good, bad) = shown(&items);
         assert_eq!(good, [r#"0 Some("a")"#, "1 None", r#"2 Some("a")"#, r#"3 Some("k")"#, r#"4 Some("k")"#]);

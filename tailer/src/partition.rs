@@ -13,7 +13,7 @@ use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
-use basalt_common::calls::SourceError;
+use basalt_common::calls::{SourceError, WriteKind};
 use basalt_common::failure::{Failure, FailureKind};
 use basalt_common::id::{CollectionId, Epoch, ShardId};
 use basalt_common::leaves::Leaves;
@@ -25,7 +25,7 @@ use thiserror::Error;
 use crate::batches::{self, SourceStep};
 use crate::gauge::{Gauge, ReadTo};
 use crate::ids;
-use crate::items::{Items, read_record};
+use crate::items::{Items, flat_reader, read_record};
 use crate::kafka::{PartitionReader, Record, Topic, TopicError};
 use crate::shared::{Shared, find, off_the_async_threads};
 
@@ -174,7 +174,10 @@ impl Reading {
         let (limits, collection) = (shared.config.limits, find(&shared.catalog.state(), self.collection)?);
         let read = move || {
             let mut items = Items::default();
-            records.iter().for_each(|record| items.add(record.offset, read_record(record, &collection, &limits)));
+            let mut flat = flat_reader(WriteKind::Upsert, &collection, &limits);
+            for record in &records {
+                items.add(record.offset, read_record(record, &collection, flat.as_mut(), &limits));
+            }
             if let Some(rule) = &collection.version {
                 items.refuse_future(rule, now);
             }

@@ -14,8 +14,8 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use basalt_common::batch::RequestKey;
-use basalt_common::calls::{ShardWrite, SourceStatus, Sources, WriteReply, WriteRequest, Writes};
-use basalt_common::catalog::Catalog;
+use basalt_common::calls::{ItemError, ShardWrite, SourceStatus, Sources, WriteReply, WriteRequest, Writes};
+use basalt_common::catalog::{Catalog, Collection};
 use basalt_common::clock::Clock;
 use basalt_common::failure::{Failure, FailureKind};
 use basalt_common::id::SourceId;
@@ -26,6 +26,7 @@ use tokio::task::JoinSet;
 use xxhash_rust::xxh3::xxh3_64;
 
 use crate::batches;
+use crate::fields::grow;
 use crate::ids::{self, IdMaker};
 use crate::items::{Item, Items, read_items};
 use crate::shared::{Shared, find, off_the_async_threads};
@@ -92,22 +93,30 @@ impl Writes for Tailer {
             false => None,
         };
         let collection = find(&shared.catalog.state(), request.collection)?;
-        let (kind, format, body, limits) = (request.kind, request.format, request.body.clone(), shared.config.limits);
-        let rules = Arc::clone(&collection);
-        let read = move || read_items(kind, format, &body, &rules, &limits);
-        let mut items = off_the_async_threads(read).await??;
         let now = shared.clock.now_micros();
-        if let Some(rule) = &collection.version {
-            items.refuse_future(rule, now);
-        }
-        let collection = shared.register(request.collection, &mut items).await?;
-        name_items(&mut items.items, &shared.ids, key.as_ref(), now);
-        let Items { items, mut errors } = items;
-        errors.sort_by_key(|error| error.index);
-        let accepted = items.len() as u64;
-        let schema_version = collection.schema.version();
-        let build = move || batches::of_request(&collection, items, key.as_ref(), now);
-        let records = off_the_async_threads(build).await?;
+        let (reading, known, rule) = (Arc::clone(shared), Arc::clone(&collection), key.clone());
+        let (kind, format, body) = (request.kind, request.format, request.body.clone());
+        let read = move || {
+            let mut items = read_items(kind, format, &body, &known, &reading.config.limits)?;
+            if let Some(rule) = &known.version {
+                items.refuse_future(rule, now);
+            }
+            let Items { items: good, errors } = &mut items;
+            Ok(match grow(&known.schema, good, errors, reading.config.fields_max) {
+                Some(_) => Read::New(items),
+                // Nothing is to be waited for: where the documents were read they are laid out in batches, too.
+                None => Read::Known(Built::of(items, &known, &reading.ids, rule.as_ref(), now)),
+            })
+        };
+        let Built { accepted, errors, records, schema_version } = match off_the_async_threads(read).await?? {
+            Read::Known(built) => built,
+            Read::New(mut items) => {
+                let collection = shared.register(request.collection, &mut items).await?;
+                let building = Arc::clone(shared);
+                let build = move || Built::of(items, &collection, &building.ids, key.as_ref(), now);
+                off_the_async_threads(build).await?
+            }
+        };
         drop(place);
         let appends = records.into_iter().map(|record| async move {
             let position = shared.log.append(record.shard, record.bytes).await?;
@@ -116,6 +125,32 @@ impl Writes for Tailer {
         let shards = futures::future::join_all(appends).await.into_iter().collect::<Result<_, _>>();
         let shards = shards.map_err(|error| log_failure(&error))?;
         Ok(WriteReply { accepted, errors, shards, schema_version })
+    }
+}
+
+/// A request whose items were read.
+enum Read {
+    /// Some bring fields or types that have to be registered.
+    New(Items),
+    Known(Built),
+}
+
+/// A request's batches.
+struct Built {
+    accepted: u64,
+    errors: Vec<ItemError>,
+    records: Vec<batches::Record>,
+    schema_version: u64,
+}
+
+impl Built {
+    /// Names items, whose fields the collection knows, and lays them out in batches.
+    fn of(items: Items, collection: &Collection, ids: &IdMaker, key: Option<&RequestKey>, now_micros: i64) -> Self {
+        let Items { mut items, mut errors } = items;
+        name_items(&mut items, ids, key, now_micros);
+        errors.sort_by_key(|error| error.index);
+        let (accepted, schema_version) = (items.len() as u64, collection.schema.version());
+        Self { accepted, errors, records: batches::of_request(collection, items, key, now_micros), schema_version }
     }
 }
 

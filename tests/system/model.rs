@@ -274,7 +274,8 @@ impl Disk {
             Merge::None if self.random.chance(1, 2) => {
                 shard.begin_fold(self.random.chance(1, 2)).map_or(Merge::None, Merge::Folding)
             }
-            Merge::None => shard.begin_compaction().map_or(Merge::None, Merge::Begun),
+            Merge::None if self.random.chance(1, 2) => shard.begin_compaction().map_or(Merge::None, Merge::Begun),
+            Merge::None => shard.begin_gathering().map_or(Merge::None, Merge::Begun),
             Merge::Folding(fold) => Merge::Folded(fold.run(&self.indexes)?),
             Merge::Folded(folded) => {
                 shard.take_folded(&folded);

@@ -4,13 +4,12 @@
 //! columns and program: a patch whose operations set, remove or increment distinct fields that are certainly no elements
 //! of arrays goes into columns; any other keeps its operations in order.
 
-use std::collections::BTreeMap;
-
 use datafusion::arrow::array::{BinaryBuilder, StringBuilder};
 use thiserror::Error;
 
 use super::{Action, FieldColumn, OperationKind, OperationVersions, Operations};
 use crate::columns::TypedColumnsBuilder;
+use crate::flat::{FlatDocument, FlatValue};
 use crate::id::FieldId;
 use crate::patch::{self, PatchOperation, may_be_index};
 use crate::schema::Schema;
@@ -38,12 +37,40 @@ impl FieldBuilder {
     }
 }
 
+/// Builders by field, found by its number: it is done for each value.
+#[derive(Debug, Default)]
+struct FieldBuilders {
+    builders: Vec<(FieldId, FieldBuilder)>,
+    /// By field: one more than the place of its builder, zero where it has none.
+    places: Vec<u32>,
+}
+
+impl FieldBuilders {
+    fn of(&mut self, field: FieldId) -> &mut FieldBuilder {
+        let index = field.0 as usize;
+        if index >= self.places.len() {
+            self.places.resize(index + 1, 0);
+        }
+        if self.places[index] == 0 {
+            self.builders.push((field, FieldBuilder::default()));
+            self.places[index] = self.builders.len() as u32;
+        }
+        &mut self.builders[self.places[index] as usize - 1].1
+    }
+
+    /// Ascending by field.
+    fn into_sorted(mut self) -> Vec<(FieldId, FieldBuilder)> {
+        self.builders.sort_unstable_by_key(|(field, _)| *field);
+        self.builders
+    }
+}
+
 /// Collects the operations of one shard.
 #[derive(Debug, Default)]
 pub struct BatchBuilder {
     ids: StringBuilder,
     kinds: Vec<OperationKind>,
-    fields: BTreeMap<FieldId, FieldBuilder>,
+    fields: FieldBuilders,
     programs: BinaryBuilder,
     has_programs: bool,
     /// INVARIANT: one for each operation, in a batch of them; checked in [`BatchBuilder::finish`].
@@ -85,11 +112,24 @@ impl BatchBuilder {
         find_leaves(schema, FieldId::ROOT, document, &mut leaves)?;
         let row = self.start(id, OperationKind::Upsert);
         for (field, value) in leaves {
-            let builder = self.fields.entry(field).or_default();
+            let builder = self.fields.of(field);
             builder.values.pad(row);
             builder.values.push(value);
         }
         Ok(())
+    }
+
+    /// Adds an upsert of a whole document that was read by fields.
+    pub fn upsert_flat(&mut self, id: &str, document: &FlatDocument) {
+        let row = self.start(id, OperationKind::Upsert);
+        for (field, value) in document.leaves() {
+            let builder = self.fields.of(field);
+            builder.values.pad(row);
+            match value {
+                FlatValue::Scalar(scalar) => builder.values.push_scalar(scalar),
+                FlatValue::Other(value) => builder.values.push(value),
+            }
+        }
     }
 
     /// Adds a patch; with `insert`, one that makes a missing document.
@@ -115,7 +155,7 @@ impl BatchBuilder {
         };
         let row = self.start(id, kind);
         for (field, action, value) in columns {
-            let builder = self.fields.entry(field).or_default();
+            let builder = self.fields.of(field);
             builder.act(row, action);
             builder.values.pad(row);
             builder.values.push_option(value);
@@ -161,7 +201,7 @@ impl BatchBuilder {
             });
             FieldColumn { field, actions, values: builder.values.finish() }
         };
-        let fields = self.fields.into_iter().map(finish).collect();
+        let fields = self.fields.into_sorted().into_iter().map(finish).collect();
         let versions = self.versions.map(|(versions, operation_ids)| {
             assert_eq!(versions.len(), rows, "each operation of a versioned builder has a version");
             OperationVersions { versions: versions.into(), operation_ids }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use super::{Shard, Snapshot, version_mut};
 use crate::compaction::{Compacted, Compaction, Fold, Folded, Journal};
+use crate::field::Ids;
 use crate::generation::{Generation, GenerationId};
 use crate::merge::merge;
 use crate::overlay::Overlay;
@@ -20,15 +21,18 @@ pub struct Files {
     pub generations: Vec<(SegmentId, Arc<Generation>)>,
 }
 
+fn size(version: &Arc<SegmentVersion>) -> SegmentSize {
+    SegmentSize {
+        segment: version.segment().id(),
+        rows: version.segment().rows(),
+        live_rows: version.live_rows(),
+        column_bytes: version.segment().sizes().column_max + version.overlay_bytes(),
+    }
+}
+
 impl Shard {
     /// The segments to merge into one, among those of at most so many rows that are not being merged.
     fn plan(&self, rows_max: usize) -> Vec<SegmentId> {
-        let size = |version: &Arc<SegmentVersion>| SegmentSize {
-            segment: version.segment().id(),
-            rows: version.segment().rows(),
-            live_rows: version.live_rows(),
-            column_bytes: version.segment().sizes().column_max + version.overlay_bytes(),
-        };
         let is_free = |version: &&Arc<SegmentVersion>| {
             let (segment, rows) = (version.segment().id(), version.segment().rows());
             rows <= rows_max && !self.journal.as_ref().is_some_and(|journal| journal.holds(segment))
@@ -71,7 +75,20 @@ impl Shard {
         if self.journal.is_some() || self.damage.is_some() {
             return None;
         }
-        let plan = self.plan(usize::MAX);
+        self.begin(self.plan(usize::MAX))
+    }
+
+    /// Begins to merge the segments in memory before they are flushed, as [`Self::begin_compaction`] does others.
+    pub fn begin_gathering(&mut self) -> Option<Compaction> {
+        if self.journal.is_some() || self.damage.is_some() {
+            return None;
+        }
+        let in_memory = self.versions.values().filter(|version| matches!(version.segment().ids(), Ids::Memory(_)));
+        let sizes: Vec<SegmentSize> = in_memory.map(size).collect();
+        self.begin(self.policy.gather(&sizes))
+    }
+
+    fn begin(&mut self, plan: Vec<SegmentId>) -> Option<Compaction> {
         let versions: Vec<_> = plan.iter().map(|segment| Arc::clone(&self.versions[segment])).collect();
         if versions.is_empty() {
             return None;

@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use basalt_common::catalog::KafkaProperties;
 use basalt_common::log::{KafkaContext, topic_ids};
+use bytes::Bytes;
 use rdkafka::config::{ClientConfig, FromClientConfigAndContext};
 use rdkafka::consumer::base_consumer::PartitionQueue;
 use rdkafka::consumer::{BaseConsumer, Consumer};
@@ -79,7 +80,7 @@ pub struct Record {
     /// Its key.
     pub key: Option<Vec<u8>>,
     /// Its value; none in a tombstone.
-    pub value: Option<Vec<u8>>,
+    pub value: Option<Bytes>,
 }
 
 impl Record {
@@ -94,12 +95,12 @@ impl Record {
             operation: header(OPERATION_HEADER),
             version: header(VERSION_HEADER),
             key: message.key().map(<[u8]>::to_vec),
-            value: message.payload().map(<[u8]>::to_vec),
+            value: message.payload().map(Bytes::copy_from_slice),
         }
     }
 
     fn bytes(&self) -> usize {
-        self.key.as_ref().map_or(0, Vec::len) + self.value.as_ref().map_or(0, Vec::len)
+        self.key.as_ref().map_or(0, Vec::len) + self.value.as_ref().map_or(0, Bytes::len)
     }
 }
 
