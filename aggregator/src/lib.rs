@@ -32,6 +32,8 @@ pub mod session;
 
 mod analyzed;
 
+pub mod estimates;
+
 pub mod query;
 
 pub mod rows;

@@ -37,6 +37,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use crate::analyzed;
 use crate::boxes::add_boxes;
 use crate::dynamic::{DocumentPlanner, Warnings};
+use crate::estimates::Estimates;
 use crate::failures::from_datafusion;
 use crate::searches;
 use crate::sql::{self, Parameters, nearest};
@@ -142,6 +143,7 @@ pub struct Queries {
     template: SessionState,
     planners: Vec<Arc<dyn ExprPlanner>>,
     columns: KnownColumns,
+    estimates: Estimates,
     numbers: std::sync::Mutex<SeededRandom>,
     places: Arc<Semaphore>,
     config: QueryConfig,
@@ -160,8 +162,8 @@ impl Queries {
         let (places, numbers) = (Arc::new(Semaphore::new(config.queries_max)), SeededRandom::new(seed).into());
         let planners = template.expr_planners().to_vec();
         let template = SessionStateBuilder::new_from_existing(template).with_expr_planners(Vec::new()).build();
-        let columns = KnownColumns::default();
-        Self { catalog, leaves, clock, template, planners, columns, numbers, places, config }
+        let (columns, estimates) = (KnownColumns::default(), Estimates::default());
+        Self { catalog, leaves, clock, template, planners, columns, estimates, numbers, places, config }
     }
 
     /// What queries may take.
@@ -203,6 +205,9 @@ impl Queries {
         let analyze = matches!(&statement, Statement::Explain { analyze: true, .. });
         let mut tables = Tables::new(state, id, request.fence.clone(), self.leaves.clone());
         (tables.path, tables.analyze, tables.known) = (path, analyze, self.columns.clone());
+        if collections.len() > 1 {
+            tables.rows = self.estimates.of(&collections, &self.leaves, self.clock.as_ref()).await;
+        }
         let tables = Arc::new(tables);
         let warnings = Warnings::default();
         let failed = |error: DataFusionError| from_datafusion(&error, &request.sql);

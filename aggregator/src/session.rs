@@ -4,7 +4,7 @@
 
 use std::sync::Arc;
 
-use basalt_common::scan::{ScanCodec, ScanContext};
+use basalt_common::scan::{JOIN_KEYS_MAX, ScanCodec, ScanContext};
 use datafusion::common::Result;
 use datafusion::execution::SessionStateBuilder;
 use datafusion::execution::runtime_env::RuntimeEnv;
@@ -79,6 +79,7 @@ impl Sessions {
         // Names of fields are as documents have them, and errors say where they are.
         config.options_mut().sql_parser.enable_ident_normalization = false;
         config.options_mut().sql_parser.collect_spans = true;
+        config.options_mut().optimizer.hash_join_inlist_pushdown_max_distinct_values = JOIN_KEYS_MAX;
         config.set_extension(Arc::clone(&self.scan));
         config
     }

@@ -73,14 +73,16 @@ pub struct Tables {
     pub leaves: Leaves,
     /// What was made for queries before.
     pub known: KnownColumns,
+    /// About how many documents collections have, of those where that matters and is known.
+    pub rows: BTreeMap<CollectionId, usize>,
     unknown: Mutex<BTreeMap<String, Vec<String>>>,
 }
 
 impl Tables {
     /// Makes the tables of a query.
     pub fn new(state: Arc<CatalogState>, query: QueryId, fence: Option<Fence>, leaves: Leaves) -> Self {
-        let (known, unknown) = (KnownColumns::default(), Mutex::default());
-        Self { state, query, fence, path: None, analyze: false, leaves, known, unknown }
+        let (known, rows, unknown) = (KnownColumns::default(), BTreeMap::new(), Mutex::default());
+        Self { state, query, fence, path: None, analyze: false, leaves, known, rows, unknown }
     }
 
     /// Lets a collection have a column of nulls; false if it has it already.
@@ -128,7 +130,7 @@ impl Tables {
             columns,
             places: (0..collection.shards.into()).map(place).collect::<Result<_, Failure>>()?,
             shard_key: Some(ID_COLUMN.into()),
-            rows: None,
+            rows: self.rows.get(&collection.id).copied(),
             retention: collection.retention(),
         })
     }

@@ -9,12 +9,19 @@
 //! what is read     10 22 30  ·
 //! ```
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 
 use basalt_common::columns::TypedColumns;
-use basalt_common::value::Value;
-use datafusion::arrow::array::UInt32Array;
+use basalt_common::value::{Type, Value};
+use datafusion::arrow::array::{Array, ArrayRef, AsArray, UInt32Array};
+use datafusion::arrow::compute::{max, max_string, min, min_string};
+use datafusion::arrow::datatypes::{
+    ArrowPrimitiveType, DataType, Date32Type, Float64Type, Int64Type, Time64MicrosecondType, TimeUnit,
+    TimestampMicrosecondType,
+};
+
+use crate::column::{Datum, Predicate};
 
 /// Counts bytes that patches wrote, merges of runs included.
 #[derive(Debug, Default)]
@@ -39,6 +46,34 @@ pub struct Run {
     values: TypedColumns,
     /// What they take: asked for all runs of a shard with every batch.
     bytes: usize,
+    /// Of the types that filters asked for: the least and the greatest value, if that can be told.
+    bounds: OnceLock<Bounds>,
+}
+
+/// By type, the least and the greatest value.
+type Bounds = Vec<(Type, Option<(Datum<'static>, Datum<'static>)>)>;
+
+/// The least and the greatest value of an array that has one at least; none of a type of which that is not told.
+fn bounds_of(array: &ArrayRef) -> Option<(Datum<'static>, Datum<'static>)> {
+    fn numbers<T: ArrowPrimitiveType>(
+        array: &ArrayRef,
+        datum: impl Fn(T::Native) -> Datum<'static>,
+    ) -> Option<(Datum<'static>, Datum<'static>)> {
+        let array = array.as_primitive::<T>();
+        Some((datum(min(array)?), datum(max(array)?)))
+    }
+    match array.data_type() {
+        DataType::Int64 => numbers::<Int64Type>(array, Datum::Int),
+        DataType::Float64 => numbers::<Float64Type>(array, Datum::Float),
+        DataType::Timestamp(TimeUnit::Microsecond, _) => numbers::<TimestampMicrosecondType>(array, Datum::Int),
+        DataType::Date32 => numbers::<Date32Type>(array, |days| Datum::Int(days.into())),
+        DataType::Time64(TimeUnit::Microsecond) => numbers::<Time64MicrosecondType>(array, Datum::Int),
+        DataType::Utf8 => {
+            let (texts, text) = (array.as_string::<i32>(), |text: &str| Datum::String(text.to_string().into()));
+            Some((text(min_string(texts)?), text(max_string(texts)?)))
+        }
+        _ => None,
+    }
 }
 
 impl Run {
@@ -50,7 +85,20 @@ impl Run {
         assert_eq!(rows.len(), values.rows(), "a run has a value for each row");
         assert!(rows.windows(2).all(|pair| pair[0] < pair[1]), "rows of a run are ascending");
         let bytes = rows.len() * size_of::<u32>() + values.bytes();
-        Self { rows, values, bytes }
+        Self { rows, values, bytes, bounds: OnceLock::new() }
+    }
+
+    /// Whether any of its values of a type may be one that a predicate lets through: the run's zone map.
+    pub fn may_match(&self, of: Type, predicate: &Predicate<'_>) -> bool {
+        let bounds = self.bounds.get_or_init(|| {
+            let columns = self.values.columns().iter();
+            columns.map(|(of, array)| (*of, bounds_of(array))).collect()
+        });
+        match bounds.iter().find(|(own, _)| *own == of) {
+            None => false,
+            Some((_, None)) => true,
+            Some((_, Some((least, greatest)))) => predicate.meets(least, greatest),
+        }
     }
 
     /// The rows, ascending.

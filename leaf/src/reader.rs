@@ -26,7 +26,7 @@ use crate::arrow::Rows;
 use crate::counters::Counters;
 use crate::pins::Scanned;
 use crate::segment::{SegmentId, SegmentVersion};
-use crate::select::{Rest, Selector, Top};
+use crate::select::{Dynamic, Rest, Selector, Top};
 use crate::served::Served;
 use crate::shard::Snapshot;
 
@@ -80,22 +80,32 @@ impl Reader {
         memory: MemoryReservation,
     ) -> BoxStream<'static, Result<RecordBatch>> {
         let begun = async move {
+            let is_count = plan.is_count();
             let groups = PartialAggregate::new(plan, self.scan.clone(), &self.schema)?;
-            Ok::<_, DataFusionError>(stream(Grouping { groups, walk: self.walk(snapshot).await?, memory }))
+            let mut walk = self.walk(snapshot).await?;
+            if is_count {
+                // Nothing of the rows is read: a segment's are taken at once.
+                walk.batch_rows = usize::MAX;
+            }
+            Ok::<_, DataFusionError>(stream(Grouping { groups, walk, memory }))
         };
         futures::stream::once(begun).try_flatten().boxed()
     }
 
     async fn walk(self, snapshot: Arc<Snapshot>) -> Result<Walk> {
-        let selector = self.scan.filter.as_ref().map(|filter| Selector::new(filter, &self.schema)).transpose()?;
+        let mut selector = self.scan.filter.as_ref().map(|filter| Selector::new(filter, &self.schema)).transpose()?;
+        let mut dynamic = Dynamic::of(&self.scan);
+        if let Some(dynamic) = &mut dynamic {
+            selector = dynamic.selector(&self.scan, &self.schema)?.or(selector);
+        }
         let Some(ids) = selector.as_ref().and_then(Selector::ids) else {
-            return Ok(Walk::new(self, snapshot, selector, None));
+            return Ok(Walk::new(self, snapshot, selector, dynamic, None));
         };
         let (served, at) = (Arc::clone(&self.served), Arc::clone(&snapshot));
         // It waits for a batch that is being applied.
         let located = tokio::task::spawn_blocking(move || served.locate(&ids, &at)).await;
         let located = located.map_err(|error| exec_datafusion_err!("documents could not be found: {error}"))??;
-        Ok(Walk::new(self, snapshot, selector, located))
+        Ok(Walk::new(self, snapshot, selector, dynamic, located))
     }
 }
 
@@ -193,6 +203,9 @@ impl Steps for Grouping {
     }
 
     fn step(&mut self) -> Result<Step> {
+        if let Some(rows) = self.walk.all_rows() {
+            self.groups.count(rows);
+        }
         for _ in 0..BATCHES_IN_A_ROW {
             let Some(Chosen { version, rows }) = self.walk.step()? else {
                 return Ok(self.emit()?.unwrap_or(Step::End));
@@ -233,9 +246,13 @@ struct Walk {
     reader: Reader,
     snapshot: Arc<Snapshot>,
     selector: Option<Selector>,
+    /// What may change the selector from one segment to the next.
+    dynamic: Option<Dynamic>,
     top: Option<Top>,
     /// Where the rows are, if that is known.
     located: Option<Located>,
+    /// How many rows are looked at in one step.
+    batch_rows: usize,
     /// How many rows are wanted yet.
     left: usize,
     segment: usize,
@@ -269,20 +286,28 @@ fn add_fields(columns: &[ScanColumn], schema: &Schema, indexes: bool, fields: &m
 }
 
 impl Walk {
-    fn new(reader: Reader, snapshot: Arc<Snapshot>, selector: Option<Selector>, located: Option<Located>) -> Self {
+    fn new(
+        reader: Reader,
+        snapshot: Arc<Snapshot>,
+        selector: Option<Selector>,
+        dynamic: Option<Dynamic>,
+        located: Option<Located>,
+    ) -> Self {
         let left = reader.scan.limit.unwrap_or(usize::MAX);
         let top = Top::new(&reader.scan, &reader.schema);
         let (mut fields, expired) = (BTreeMap::new(), RoaringBitmap::new());
         add_fields(&reader.scan.columns, &reader.schema, top.is_some(), &mut fields);
-        if let Some(filter) = &reader.scan.filter {
+        for filter in reader.scan.filter.iter().chain(&reader.scan.dynamic) {
             add_fields(&filter.columns, &reader.schema, true, &mut fields);
         }
         Self {
             reader,
             snapshot,
             selector,
+            dynamic,
             top,
             located,
+            batch_rows: BATCH_ROWS,
             left,
             segment: 0,
             candidates: None,
@@ -320,6 +345,11 @@ impl Walk {
     }
 
     fn candidates(&mut self, version: &SegmentVersion) -> Result<Candidates> {
+        if let Some(dynamic) = &mut self.dynamic
+            && let Some(selector) = dynamic.selector(&self.reader.scan, &self.reader.schema)?
+        {
+            self.selector = Some(selector);
+        }
         self.expired = match self.reader.scan.target.expired {
             Some(expired) => version.expired(expired)?,
             None => RoaringBitmap::new(),
@@ -340,6 +370,25 @@ impl Walk {
                 Candidates::new(rows.into(), selector.all(), "keys")
             }
         })
+    }
+
+    /// How many rows there are, where all are wanted and none is looked at: the way ends there.
+    fn all_rows(&mut self) -> Option<usize> {
+        let is_all = self.batch_rows == usize::MAX && self.selector.is_none() && self.dynamic.is_none();
+        let scan = &self.reader.scan;
+        if !is_all || self.segment > 0 || scan.target.expired.is_some() || scan.limit.is_some() {
+            return None;
+        }
+        let snapshot = Arc::clone(&self.snapshot);
+        for version in snapshot.segments() {
+            let counted = Candidates {
+                passed: version.live_rows(),
+                ..Candidates::new(Vec::<u32>::new().into(), Rest::default(), "count")
+            };
+            self.note(version, &counted);
+        }
+        self.segment = snapshot.segments().len();
+        Some(snapshot.documents())
     }
 
     /// Notes what was done in a segment, if the query asks for that.
@@ -371,7 +420,7 @@ impl Walk {
             Some(candidates) => candidates,
             None => self.candidates(version)?,
         };
-        let wanted = if self.selector.is_some() { BATCH_ROWS } else { self.left.min(BATCH_ROWS) };
+        let wanted = if self.selector.is_some() { self.batch_rows } else { self.left.min(self.batch_rows) };
         let count = (candidates.rows.len() - candidates.start).min(wanted);
         let mut rows = candidates.rows.slice(candidates.start, count);
         candidates.start += count;

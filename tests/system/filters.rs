@@ -238,6 +238,7 @@ fn top_scan(filters: &mut Filters) -> ShardScan {
         schema: Arc::clone(&filters.schema),
         columns: Arc::clone(&filters.columns),
         filter: None,
+        dynamic: None,
         limit: None,
         top: Some(ScanTop { column, descending, nulls_first, rows }),
     }

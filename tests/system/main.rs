@@ -13,6 +13,7 @@ mod distribution;
 mod durability;
 mod elsewhere;
 mod filters;
+mod joins;
 mod kills;
 mod live;
 mod load;

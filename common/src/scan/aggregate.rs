@@ -13,7 +13,7 @@ use datafusion::common::{Result, internal_err};
 use datafusion::execution::{SendableRecordBatchStream, TaskContext};
 use datafusion::physical_expr::PhysicalExpr;
 use datafusion::physical_expr::aggregate::AggregateFunctionExpr;
-use datafusion::physical_expr::expressions::Column;
+use datafusion::physical_expr::expressions::{Column, Literal};
 use datafusion::physical_plan::aggregates::{AggregateExec, AggregateMode};
 use datafusion::physical_plan::coop::CooperativeExec;
 use datafusion::physical_plan::projection::ProjectionExec;
@@ -31,7 +31,7 @@ pub type Expression = Arc<dyn PhysicalExpr>;
 pub struct Aggregation {
     /// The columns that keys and arguments are of, and how they are made of the scan's; the scan's own where there are none.
     pub projection: Option<(SchemaRef, Vec<Expression>)>,
-    /// The scan's columns by which rows are grouped, at least one.
+    /// The scan's columns by which rows are grouped; without one all rows are one group, which is there without rows too.
     pub keys: Vec<usize>,
     /// The functions.
     pub functions: Vec<Arc<AggregateFunctionExpr>>,
@@ -49,13 +49,20 @@ impl Aggregation {
         let groups = aggregate.group_expr();
         let is_plain = *aggregate.mode() == AggregateMode::Partial
             && groups.is_single()
-            && !groups.is_true_no_grouping()
             && aggregate.limit_options().is_none()
             && *aggregate.input_order_mode() == InputOrderMode::Linear;
         let is_grouped = |function: &Arc<AggregateFunctionExpr>| {
             function.groups_accumulator_supported() && !function.is_distinct() && function.order_bys().is_empty()
         };
         if !is_plain || !aggregate.aggr_expr().iter().all(is_grouped) {
+            return None;
+        }
+        // Values of several types have an order by groups, and none as a whole: whoever asks for their maximum is told so.
+        let of_one_type = |argument: &Expression| {
+            argument.data_type(&aggregate.input_schema()).is_ok_and(|data_type| !data_type.is_nested())
+        };
+        let mut arguments = aggregate.aggr_expr().iter().flat_map(|function| function.expressions());
+        if groups.is_true_no_grouping() && !arguments.all(|argument| of_one_type(&argument)) {
             return None;
         }
         let input = below(aggregate.input());
@@ -81,6 +88,19 @@ impl Aggregation {
             schema: aggregate.schema(),
         };
         Some((aggregation, scan))
+    }
+
+    /// Whether a function only counts rows, by a constant.
+    pub fn counts_rows(&self, function: usize) -> bool {
+        let (counted, filter) = (&self.functions[function], &self.filters[function]);
+        let is_there =
+            |argument: &Expression| argument.downcast_ref::<Literal>().is_some_and(|it| !it.value().is_null());
+        filter.is_none() && counted.fun().name() == "count" && counted.expressions().iter().all(is_there)
+    }
+
+    /// Whether all that is asked is how many rows there are.
+    pub fn is_count(&self) -> bool {
+        self.keys.is_empty() && (0..self.functions.len()).all(|function| self.counts_rows(function))
     }
 }
 

@@ -5,14 +5,15 @@
 
 use std::sync::Arc;
 
-use datafusion::arrow::datatypes::Schema;
+use datafusion::arrow::datatypes::{DataType, Field, Schema};
 use datafusion::common::{DataFusionError, Result, internal_err};
 use datafusion::execution::TaskContext;
+use datafusion::physical_expr::{conjunction, split_conjunction};
 use datafusion::physical_plan::ExecutionPlan;
 use datafusion_proto::physical_plan::{
     PhysicalExtensionCodec, PhysicalPlanDecodeContext, PhysicalProtoConverterExtension,
 };
-use datafusion_proto::protobuf;
+use datafusion_proto::protobuf::{self, physical_expr_node::ExprType};
 use prost::Message;
 use url::Url;
 
@@ -25,6 +26,9 @@ use crate::fence::Fence;
 use crate::id::{CollectionId, FieldId};
 use crate::retention::Expired;
 use crate::value::Type;
+
+/// No plan has more columns between its operators than so many: a bound on what is made of a number that came.
+const WIDTH_MAX: usize = 1 << 16;
 
 /// Encodes and decodes the plan nodes of this crate.
 #[derive(Debug, Clone, Copy)]
@@ -60,6 +64,19 @@ struct ScanMessage {
     analyze: bool,
     #[prost(message, optional, tag = "14")]
     expired: Option<ExpiredMessage>,
+    #[prost(message, optional, tag = "15")]
+    dynamic: Option<DynamicMessage>,
+}
+
+/// Predicates that operators of the plan make while it runs, all over the same columns.
+#[derive(Clone, PartialEq, Message)]
+struct DynamicMessage {
+    #[prost(message, optional, tag = "1")]
+    schema: Option<protobuf::Schema>,
+    #[prost(message, repeated, tag = "2")]
+    columns: Vec<ColumnMessage>,
+    #[prost(message, repeated, tag = "3")]
+    predicates: Vec<protobuf::PhysicalExprNode>,
 }
 
 #[derive(Clone, PartialEq, Message)]
@@ -202,6 +219,7 @@ fn encode(scan: &ShardScanExec, converter: &dyn PhysicalProtoConverterExtension)
         path: scan.target().path.map(|path| path.name().into()),
         analyze: scan.target().analyze,
         expired: scan.target().expired.map(|expired| ExpiredMessage { field: expired.field.0, below: expired.below }),
+        dynamic: scan.dynamic().map(|dynamic| encode_dynamic(dynamic, converter)).transpose()?.flatten(),
     })
 }
 
@@ -236,6 +254,66 @@ fn decode_filter(
     let context = PhysicalPlanDecodeContext::new(context, &ScanCodec);
     let predicate = converter.proto_to_physical_expr(&predicate, &schema, &context)?;
     Ok(ScanFilter { schema: Arc::new(schema), columns: columns.into(), predicate })
+}
+
+/// A dynamic filter; none where one of its predicates is made of anything but columns: a scan does without.
+fn encode_dynamic(
+    filter: &ScanFilter,
+    converter: &dyn PhysicalProtoConverterExtension,
+) -> Result<Option<DynamicMessage>> {
+    let mut predicates = Vec::new();
+    for part in split_conjunction(&filter.predicate) {
+        let node = converter.physical_expr_to_proto(part, &ScanCodec)?;
+        if renamed(&node).is_none() {
+            return Ok(None);
+        }
+        predicates.push(node);
+    }
+    let columns = filter.columns.iter().map(encode_column).collect();
+    Ok(Some(DynamicMessage { schema: Some(filter.schema.as_ref().try_into()?), columns, predicates }))
+}
+
+/// The columns that a dynamic predicate had where it was made, each with the one that it has here.
+fn renamed(node: &protobuf::PhysicalExprNode) -> Option<Vec<(usize, usize)>> {
+    let Some(ExprType::DynamicFilter(dynamic)) = &node.expr_type else { return None };
+    let column = |node: &protobuf::PhysicalExprNode| match &node.expr_type {
+        Some(ExprType::Column(column)) => Some(column.index as usize),
+        _ => None,
+    };
+    let pairs = dynamic.children.iter().zip(&dynamic.remapped_children);
+    let pairs: Vec<_> = pairs.map(|(there, here)| Some((column(there)?, column(here)?))).collect::<Option<_>>()?;
+    (pairs.len() == dynamic.children.len()).then_some(pairs)
+}
+
+fn decode_dynamic(
+    message: DynamicMessage,
+    context: &TaskContext,
+    converter: &dyn PhysicalProtoConverterExtension,
+) -> Result<ScanFilter> {
+    let Some(schema) = message.schema else { return internal_err!("a dynamic filter came without its schema") };
+    let schema: Schema = (&schema).try_into()?;
+    let columns: Vec<ScanColumn> = message.columns.into_iter().map(decode_column).collect::<Result<_>>()?;
+    if columns.len() != schema.fields().len() {
+        return internal_err!("a dynamic filter came without its columns");
+    }
+    let context = PhysicalPlanDecodeContext::new(context, &ScanCodec);
+    let mut predicates = Vec::with_capacity(message.predicates.len());
+    for node in &message.predicates {
+        // What it says now is said of the columns that it had where it was made: they are there too, for reading it.
+        let pairs =
+            renamed(node).filter(|pairs| pairs.iter().all(|(there, here)| *there < WIDTH_MAX && *here < columns.len()));
+        let Some(pairs) = pairs else {
+            return internal_err!("a dynamic filter came with columns that it does not have");
+        };
+        let width = pairs.iter().map(|(there, _)| there + 1).fold(columns.len(), usize::max);
+        let mut fields: Vec<Field> =
+            (0..width).map(|index| Field::new(index.to_string(), DataType::Null, true)).collect();
+        for (there, here) in pairs {
+            fields[there] = schema.field(here).clone();
+        }
+        predicates.push(converter.proto_to_physical_expr(node, &Schema::new(fields), &context)?);
+    }
+    Ok(ScanFilter { schema: Arc::new(schema), columns: columns.into(), predicate: conjunction(predicates) })
 }
 
 fn decode(
@@ -274,8 +352,10 @@ fn decode(
     let all = ShardScanExec::new(Arc::new(target), Arc::new(schema), columns.into(), Arc::from([]));
     let partitions = (message.partitions as usize).max(1);
     let filter = message.filter.map(|filter| decode_filter(filter, context, converter)).transpose()?;
-    let limit = message.limit.map(|limit| limit as usize);
-    Ok(all.over(places.into(), partitions).with_filter(filter.map(Arc::new)).with_limit(limit).with_top(top))
+    let dynamic = message.dynamic.map(|dynamic| decode_dynamic(dynamic, context, converter)).transpose()?;
+    let scan =
+        all.over(places.into(), partitions).with_filter(filter.map(Arc::new)).with_dynamic(dynamic.map(Arc::new));
+    Ok(scan.with_limit(message.limit.map(|limit| limit as usize)).with_top(top))
 }
 
 impl PhysicalExtensionCodec for ScanCodec {

@@ -28,6 +28,9 @@ use super::column::resolve;
 use super::remote::{encode, open_remote};
 use super::{ScanColumn, ScanContext, ScanFilter, ScanStep, ScanTarget, ScanTop, ShardPlace, ShardScan};
 
+/// Of so many rows a filter lets one through, as planners guess that know nothing of it: DataFusion's own guess.
+const FILTERED_SHARE: usize = 5;
+
 /// How a collection's rows are laid over its shards: by the hash of one column.
 ///
 /// Two scans with the same layout and key type hold equal keys in the same shard on the same node, so a join on that
@@ -55,6 +58,7 @@ pub struct ShardScanExec {
     layout: Option<ShardLayout>,
     tasks: Arc<[Url]>,
     filter: Option<Arc<ScanFilter>>,
+    dynamic: Option<Arc<ScanFilter>>,
     limit: Option<usize>,
     top: Option<ScanTop>,
     rows: Option<usize>,
@@ -83,6 +87,7 @@ impl ShardScanExec {
             layout: None,
             tasks: Arc::from([]),
             filter: None,
+            dynamic: None,
             limit: None,
             top: None,
             rows: None,
@@ -106,6 +111,12 @@ impl ShardScanExec {
     /// Gives only the rows that pass a filter.
     pub fn with_filter(mut self, filter: Option<Arc<ScanFilter>>) -> Self {
         self.filter = filter;
+        self
+    }
+
+    /// Lets leaves leave out rows for which a predicate is not true that other operators make while the plan runs.
+    pub fn with_dynamic(mut self, dynamic: Option<Arc<ScanFilter>>) -> Self {
+        self.dynamic = dynamic;
         self
     }
 
@@ -157,6 +168,11 @@ impl ShardScanExec {
         self.filter.as_ref()
     }
 
+    /// Which rows may be left out, as other operators say while the plan runs.
+    pub fn dynamic(&self) -> Option<&Arc<ScanFilter>> {
+        self.dynamic.as_ref()
+    }
+
     /// The columns' limit of rows a partition.
     pub fn limit(&self) -> Option<usize> {
         self.limit
@@ -206,8 +222,26 @@ impl ShardScanExec {
             schema: Arc::clone(&self.schema),
             columns: Arc::clone(&self.columns),
             filter: self.filter.clone(),
+            dynamic: self.dynamic.clone(),
             limit: self.limit,
             top: self.top,
+        }
+    }
+
+    /// Who made the predicates evaluates them still: they are not promised.
+    fn take_in_dynamic(&self, pushed: &ChildPushdownResult) -> FilterPushdownPropagation<Arc<dyn ExecutionPlan>> {
+        let mut dynamic: Option<ScanFilter> = self.dynamic.as_deref().cloned();
+        for parent in &pushed.parent_filters {
+            let both = ScanFilter::and_dynamic(dynamic.as_ref(), &parent.filter, &self.schema, &self.columns);
+            dynamic = both.or(dynamic);
+        }
+        let none = vec![PushedDown::No; pushed.parent_filters.len()];
+        let propagation = FilterPushdownPropagation::with_parent_pushdown_result(none);
+        match dynamic {
+            Some(dynamic) => {
+                propagation.with_updated_node(Arc::new(self.clone().with_dynamic(Some(Arc::new(dynamic)))))
+            }
+            None => propagation,
         }
     }
 
@@ -271,6 +305,9 @@ impl DisplayAs for ShardScanExec {
         if let Some(filter) = &self.filter {
             write!(f, " filter=[{filter}]")?;
         }
+        if let Some(dynamic) = &self.dynamic {
+            write!(f, " dynamic=[{dynamic}]")?;
+        }
         if let Some(limit) = self.limit {
             write!(f, " limit={limit}")?;
         }
@@ -301,13 +338,15 @@ impl ExecutionPlan for ShardScanExec {
         &self,
         visit: &mut dyn FnMut(&Arc<dyn PhysicalExpr>) -> Result<TreeNodeRecursion>,
     ) -> Result<TreeNodeRecursion> {
-        match &self.filter {
-            Some(filter) => visit(&filter.predicate),
-            None => Ok(TreeNodeRecursion::Continue),
+        for filter in self.filter.iter().chain(&self.dynamic) {
+            if visit(&filter.predicate)? == TreeNodeRecursion::Stop {
+                return Ok(TreeNodeRecursion::Stop);
+            }
         }
+        Ok(TreeNodeRecursion::Continue)
     }
 
-    /// Takes in the predicates that leaves evaluate.
+    /// Takes in the predicates that leaves evaluate, and those that are made while the plan runs.
     fn handle_child_pushdown_result(
         &self,
         phase: FilterPushdownPhase,
@@ -315,8 +354,11 @@ impl ExecutionPlan for ShardScanExec {
         _config: &ConfigOptions,
     ) -> Result<FilterPushdownPropagation<Arc<dyn ExecutionPlan>>> {
         // Behind a limit, or among the first rows only, a filter would let other rows through.
-        if phase != FilterPushdownPhase::Pre || self.limit.is_some() || self.top.is_some() {
+        if self.limit.is_some() || self.top.is_some() {
             return Ok(FilterPushdownPropagation::all_unsupported(pushed));
+        }
+        if phase == FilterPushdownPhase::Post {
+            return Ok(self.take_in_dynamic(&pushed));
         }
         let mut filter: Option<ScanFilter> = self.filter.as_deref().cloned();
         let mut taken = Vec::with_capacity(pushed.parent_filters.len());
@@ -382,8 +424,9 @@ impl ExecutionPlan for ShardScanExec {
 
     fn partition_statistics(&self, partition: Option<usize>) -> Result<Arc<Statistics>> {
         let mut statistics = Statistics::new_unknown(&self.schema);
-        if let (Some(rows), None, None) = (self.rows, partition, &self.filter) {
-            statistics.num_rows = Precision::Inexact(rows);
+        if let (Some(rows), None) = (self.rows, partition) {
+            let passing = if self.filter.is_some() { rows / FILTERED_SHARE } else { rows };
+            statistics.num_rows = Precision::Inexact(passing);
         }
         Ok(Arc::new(statistics))
     }

@@ -11,11 +11,11 @@ use datafusion::common::Result;
 use datafusion::common::tree_node::{Transformed, TreeNode, TreeNodeRecursion};
 use datafusion::logical_expr::Operator;
 use datafusion::physical_expr::expressions::{
-    BinaryExpr, CaseExpr, CastExpr, Column, InListExpr, IsNotNullExpr, IsNullExpr, LikeExpr, Literal, NegativeExpr,
-    NotExpr, TryCastExpr,
+    BinaryExpr, CaseExpr, CastExpr, Column, DynamicFilterPhysicalExpr, InListExpr, IsNotNullExpr, IsNullExpr, LikeExpr,
+    Literal, NegativeExpr, NotExpr, TryCastExpr,
 };
-use datafusion::physical_expr::{PhysicalExpr, ScalarFunctionExpr};
-use datafusion::physical_expr_common::physical_expr::is_volatile;
+use datafusion::physical_expr::{PhysicalExpr, ScalarFunctionExpr, split_conjunction};
+use datafusion::physical_expr_common::physical_expr::{is_volatile, snapshot_physical_expr};
 
 use super::ScanColumn;
 use super::column::resolve;
@@ -40,9 +40,47 @@ impl ScanFilter {
         schema: &Schema,
         columns: &[ScanColumn],
     ) -> Option<Self> {
-        if is_volatile(predicate) || !is_evaluated(predicate) {
-            return None;
+        let evaluated = !is_volatile(predicate) && is_evaluated(predicate);
+        evaluated.then(|| Self::joined(before, predicate, schema, columns)).flatten()
+    }
+
+    /// As [`Self::and`], for a predicate that other operators of the plan make while it runs, as joins and sorts with a limit do, of
+    /// columns as they are.
+    pub(super) fn and_dynamic(
+        before: Option<&Self>,
+        predicate: &Arc<dyn PhysicalExpr>,
+        schema: &Schema,
+        columns: &[ScanColumn],
+    ) -> Option<Self> {
+        let of_columns = predicate.children().iter().all(|child| child.is::<Column>());
+        let taken = predicate.is::<DynamicFilterPhysicalExpr>() && of_columns;
+        taken.then(|| Self::joined(before, predicate, schema, columns)).flatten()
+    }
+
+    /// What `before` lets through, and of what a filter made of dynamic predicates says now the parts that are `wanted`: to leave
+    /// out the others lets through more rows, which the operators that made them leave out themselves.
+    ///
+    /// # Errors
+    /// A dynamic predicate cannot be read.
+    pub fn and_now(
+        before: Option<&Self>,
+        dynamic: &Self,
+        wanted: impl Fn(&Arc<dyn PhysicalExpr>, &Self) -> bool,
+    ) -> Result<Option<Self>> {
+        let mut all = before.cloned();
+        let now = snapshot_physical_expr(Arc::clone(&dynamic.predicate))?;
+        for part in split_conjunction(&now).into_iter().filter(|part| wanted(part, dynamic)) {
+            all = Self::and(all.as_ref(), part, &dynamic.schema, &dynamic.columns).or(all);
         }
+        Ok(all)
+    }
+
+    fn joined(
+        before: Option<&Self>,
+        predicate: &Arc<dyn PhysicalExpr>,
+        schema: &Schema,
+        columns: &[ScanColumn],
+    ) -> Option<Self> {
         let mut fields: Vec<Arc<Field>> = Vec::new();
         let mut own: Vec<ScanColumn> = Vec::new();
         if let Some(before) = before {

@@ -27,7 +27,7 @@ pub use column::{ScanColumn, ScanScore, ScanStep};
 pub use exec::{ShardLayout, ShardScanExec};
 pub use filter::ScanFilter;
 pub use path::{AccessPath, ScanTop};
-pub use remote::RemotePlanExec;
+pub use remote::{RemotePlanExec, decode_plan};
 
 use crate::calls::QueryId;
 use crate::fence::Fence;
@@ -35,6 +35,10 @@ use crate::id::{CollectionId, ShardId};
 use crate::position::LogPosition;
 use crate::retention::Expired;
 use crate::wire::Channels;
+
+/// A join tells the scan of its other side which keys it looks for, where it has so many at most: each is looked for in the terms of
+/// each segment, which takes microseconds.
+pub const JOIN_KEYS_MAX: usize = 1_000;
 
 /// What a scan is of, beside columns and shards: the same for all parts of it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -84,6 +88,8 @@ pub struct ShardScan {
     pub columns: Arc<[ScanColumn]>,
     /// Which rows are wanted; all, without one.
     pub filter: Option<Arc<ScanFilter>>,
+    /// Which rows may be left out, as other operators say while the plan runs.
+    pub dynamic: Option<Arc<ScanFilter>>,
     /// Stop after this many rows.
     pub limit: Option<usize>,
     /// The first rows by a column are all that is wanted.

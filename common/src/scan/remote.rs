@@ -16,7 +16,10 @@ use datafusion::physical_expr::{EquivalenceProperties, Partitioning, PhysicalExp
 use datafusion::physical_plan::execution_plan::{Boundedness, EmissionType};
 use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 use datafusion::physical_plan::{DisplayAs, DisplayFormatType, ExecutionPlan, ExecutionPlanProperties, PlanProperties};
-use datafusion_proto::bytes::physical_plan_to_bytes_with_extension_codec;
+use datafusion_proto::bytes::{
+    physical_plan_from_bytes_with_proto_converter, physical_plan_to_bytes_with_proto_converter,
+};
+use datafusion_proto::physical_plan::DeduplicatingProtoConverter;
 use futures::TryStreamExt;
 use url::Url;
 
@@ -103,7 +106,15 @@ impl ExecutionPlan for RemotePlanExec {
 
 /// A plan's bytes, as a leaf reads them.
 pub(super) fn encode(plan: &Arc<dyn ExecutionPlan>) -> Result<Bytes> {
-    physical_plan_to_bytes_with_extension_codec(Arc::clone(plan), &ScanCodec)
+    physical_plan_to_bytes_with_proto_converter(Arc::clone(plan), &ScanCodec, &DeduplicatingProtoConverter {})
+}
+
+/// The plan that bytes are of. What an operator says to a scan while the plan runs reaches it here too: both have one expression.
+///
+/// # Errors
+/// The bytes are of no plan, or of operators or functions that `context` does not know.
+pub fn decode_plan(bytes: &[u8], context: &TaskContext) -> Result<Arc<dyn ExecutionPlan>> {
+    physical_plan_from_bytes_with_proto_converter(bytes, context, &ScanCodec, &DeduplicatingProtoConverter {})
 }
 
 /// Streams the rows of an encoded plan from `node`; connecting and sending happen at the first poll.

@@ -10,11 +10,14 @@ use std::sync::Arc;
 
 use basalt_common::scan::{Aggregation, ShardScan};
 use basalt_common::schema::Schema;
-use datafusion::arrow::array::{ArrayRef, AsArray, RecordBatch, RecordBatchOptions, UInt32Array, new_null_array};
+use datafusion::arrow::array::{
+    ArrayRef, AsArray, Int64Array, RecordBatch, RecordBatchOptions, UInt32Array, new_null_array,
+};
 use datafusion::arrow::datatypes::{Schema as ArrowSchema, SchemaRef};
 use datafusion::common::{DataFusionError, Result, internal_err};
 use datafusion::logical_expr::{EmitTo, GroupsAccumulator};
 use datafusion::physical_expr::PhysicalExpr;
+use datafusion::physical_expr::aggregate::AggregateFunctionExpr;
 use datafusion::physical_expr::utils::collect_columns;
 use datafusion::physical_plan::aggregates::group_values::{GroupValues, new_group_values};
 use datafusion::physical_plan::aggregates::order::GroupOrdering;
@@ -28,6 +31,13 @@ use keys::SegmentKeys;
 /// No group yet.
 const NONE: u32 = u32::MAX;
 
+/// What a function knows of its groups.
+enum Function {
+    /// Only how many rows there are, all in one group.
+    Rows,
+    States(Box<dyn GroupsAccumulator>),
+}
+
 /// Groups of a shard's rows, with the states of functions.
 pub struct PartialAggregate {
     plan: Arc<Aggregation>,
@@ -36,8 +46,13 @@ pub struct PartialAggregate {
     tested: Option<Vec<Tested>>,
     /// Which columns of the scan arguments are made of; keys need others.
     read: Vec<bool>,
-    groups: Box<dyn GroupValues>,
-    functions: Vec<Box<dyn GroupsAccumulator>>,
+    /// None where all rows are one group.
+    groups: Option<Box<dyn GroupValues>>,
+    functions: Vec<Function>,
+    /// How many rows were added since states were given away.
+    rows: usize,
+    /// Whether states were given away: the one group of all rows is there without rows too.
+    emitted: bool,
     /// The group of each number of a segment's keys.
     known: Option<(SegmentId, Vec<u32>)>,
 }
@@ -49,6 +64,9 @@ fn tested(plan: &Aggregation, scan: &ShardScan, schema: &Schema) -> Option<Vec<T
 
 /// Whether most rows of a snapshot are in segments whose keys are few; only then is anything gained over the plan's own operators.
 pub fn pays(plan: &Aggregation, scan: &ShardScan, schema: &Schema, snapshot: &Snapshot) -> bool {
+    if plan.keys.is_empty() {
+        return true;
+    }
     let Some(tested) = tested(plan, scan, schema) else { return false };
     let (mut all, mut few) = (0, 0);
     for version in snapshot.segments() {
@@ -76,16 +94,31 @@ impl PartialAggregate {
     /// A function keeps no states for many groups, or a key is of a type that nothing is grouped by.
     pub fn new(plan: Arc<Aggregation>, scan: ShardScan, schema: &Schema) -> Result<Self> {
         let keys: Vec<usize> = (0..plan.keys.len()).collect();
-        let groups = new_group_values(Arc::new(plan.schema.project(&keys)?), &GroupOrdering::None)?;
-        let functions = plan.functions.iter().map(|function| function.create_groups_accumulator());
-        let (functions, tested) = (functions.collect::<Result<_>>()?, tested(&plan, &scan, schema));
-        let read = columns_of_arguments(&plan, scan.columns.len());
-        Ok(Self { plan, scan, tested, read, groups, functions, known: None })
+        let groups = match keys.is_empty() {
+            true => None,
+            false => Some(new_group_values(Arc::new(plan.schema.project(&keys)?), &GroupOrdering::None)?),
+        };
+        let function = |(index, function): (usize, &Arc<AggregateFunctionExpr>)| match groups.is_none() {
+            true if plan.counts_rows(index) => Ok(Function::Rows),
+            _ => function.create_groups_accumulator().map(Function::States),
+        };
+        let functions = plan.functions.iter().enumerate().map(function).collect::<Result<_>>()?;
+        let (tested, read) = (tested(&plan, &scan, schema), columns_of_arguments(&plan, scan.columns.len()));
+        Ok(Self { plan, scan, tested, read, groups, functions, rows: 0, emitted: false, known: None })
+    }
+
+    /// Adds so many rows where [`Aggregation::is_count`] says that nothing of them is read.
+    pub fn count(&mut self, rows: usize) {
+        self.rows += rows;
     }
 
     /// Bytes of memory that groups and states take.
     pub fn size(&self) -> usize {
-        self.groups.size() + self.functions.iter().map(|function| function.size()).sum::<usize>()
+        let states = self.functions.iter().map(|function| match function {
+            Function::Rows => 0,
+            Function::States(states) => states.size(),
+        });
+        self.groups.as_ref().map_or(0, |groups| groups.size()) + states.sum::<usize>()
     }
 
     /// Adds rows of one segment.
@@ -93,14 +126,24 @@ impl PartialAggregate {
     /// # Errors
     /// The segment is damaged, or an expression fails.
     pub fn add(&mut self, version: &SegmentVersion, schema: &Schema, rows: &UInt32Array) -> Result<()> {
+        self.rows += rows.len();
+        if self.plan.is_count() {
+            return Ok(());
+        }
         let rows = Rows { version, schema, rows };
         let groups = self.groups_of(&rows)?;
-        let count = self.groups.len();
+        let count = self.groups.as_ref().map_or(1, |groups| groups.len());
         let arguments = self.arguments(&rows)?;
+        self.update(&arguments, &groups, count)
+    }
+
+    /// Lets functions take in rows of groups, of which there are `count` so far.
+    fn update(&mut self, arguments: &RecordBatch, groups: &[usize], count: usize) -> Result<()> {
         let plan = Arc::clone(&self.plan);
         for ((function, states), filter) in plan.functions.iter().zip(&mut self.functions).zip(&plan.filters) {
+            let Function::States(states) = states else { continue };
             let evaluate =
-                |expression: &Arc<dyn PhysicalExpr>| expression.evaluate(&arguments)?.into_array(rows.rows.len());
+                |expression: &Arc<dyn PhysicalExpr>| expression.evaluate(arguments)?.into_array(groups.len());
             let values = function.expressions().iter().map(evaluate).collect::<Result<Vec<_>>>()?;
             let filter = filter.as_ref().map(evaluate).transpose()?;
             let filter = match &filter {
@@ -110,7 +153,7 @@ impl PartialAggregate {
                 },
                 None => None,
             };
-            states.update_batch(&values, &groups, filter, count)?;
+            states.update_batch(&values, groups, filter, count)?;
         }
         Ok(())
     }
@@ -121,20 +164,43 @@ impl PartialAggregate {
     /// A function cannot give its states.
     pub fn emit(&mut self) -> Result<Option<RecordBatch>> {
         self.known = None;
-        if self.groups.is_empty() {
-            return Ok(None);
-        }
-        let mut columns = self.groups.emit(EmitTo::All)?;
-        // Some kinds still know the groups that they gave away.
-        self.groups.clear_shrink(0);
+        let (is_first, rows) = (!std::mem::replace(&mut self.emitted, true), std::mem::take(&mut self.rows));
+        let mut columns = match &mut self.groups {
+            Some(groups) if groups.is_empty() => return Ok(None),
+            None if rows == 0 && !is_first => return Ok(None),
+            None if rows == 0 => return self.of_nothing().map(Some),
+            None => Vec::new(),
+            Some(groups) => {
+                let keys = groups.emit(EmitTo::All)?;
+                // Some kinds still know the groups that they gave away.
+                groups.clear_shrink(0);
+                keys
+            }
+        };
         for states in &mut self.functions {
-            columns.extend(states.state(EmitTo::All)?);
+            match states {
+                Function::Rows => columns.push(Arc::new(Int64Array::from(vec![rows as i64]))),
+                Function::States(states) => columns.extend(states.state(EmitTo::All)?),
+            }
         }
         Ok(Some(RecordBatch::try_new(Arc::clone(&self.plan.schema), columns)?))
     }
 
+    /// The states of no rows at all: those of many groups are not told apart from the first values of their numbers.
+    fn of_nothing(&self) -> Result<RecordBatch> {
+        let mut columns = Vec::new();
+        for function in &self.plan.functions {
+            let states = function.create_accumulator()?.state()?;
+            columns.extend(states.iter().map(|state| state.to_array()).collect::<Result<Vec<_>>>()?);
+        }
+        Ok(RecordBatch::try_new(Arc::clone(&self.plan.schema), columns)?)
+    }
+
     /// The group of each row.
     fn groups_of(&mut self, rows: &Rows<'_>) -> Result<Vec<usize>> {
+        if self.groups.is_none() {
+            return Ok(vec![0; rows.rows.len()]);
+        }
         let version = rows.version;
         let damaged =
             |cause| DataFusionError::from(SegmentDamage { segment: version.segment().id(), field: None, cause });
@@ -186,9 +252,10 @@ impl PartialAggregate {
     fn look_up(&mut self, rows: &Rows<'_>) -> Result<Vec<usize>> {
         let key = |key: &usize| rows.column(&self.scan.columns[*key], self.scan.schema.field(*key));
         let keys = self.plan.keys.iter().map(key).collect::<Result<Vec<ArrayRef>>>()?;
-        let mut groups = Vec::with_capacity(rows.rows.len());
-        self.groups.intern(&keys, &mut groups)?;
-        Ok(groups)
+        let mut found = Vec::with_capacity(rows.rows.len());
+        let groups = self.groups.as_mut().expect("rows are grouped by keys here");
+        groups.intern(&keys, &mut found)?;
+        Ok(found)
     }
 
     /// The columns that arguments are made of; nulls in place of the others.
@@ -199,8 +266,13 @@ impl PartialAggregate {
             false => Ok(new_null_array(self.scan.schema.field(index).data_type(), count)),
         };
         let columns = (0..self.read.len()).map(column).collect::<Result<Vec<_>>>()?;
-        let batch = batch(&self.scan.schema, columns, count)?;
+        self.projected(batch(&self.scan.schema, columns, count)?)
+    }
+
+    /// What functions' arguments are made of, made of the scan's columns.
+    fn projected(&self, batch: RecordBatch) -> Result<RecordBatch> {
         let Some((schema, expressions)) = &self.plan.projection else { return Ok(batch) };
+        let count = batch.num_rows();
         let evaluate = |expression: &Arc<dyn PhysicalExpr>| expression.evaluate(&batch)?.into_array(count);
         batch_of(schema, expressions, evaluate, count)
     }

@@ -31,6 +31,30 @@ impl<'p> Predicate<'p> {
         Self::Within(Bound::Included(value.clone()), Bound::Included(value))
     }
 
+    /// Whether a value between two, these included, may match.
+    pub fn meets(&self, least: &Datum<'_>, greatest: &Datum<'_>) -> bool {
+        // Of other types nothing is said.
+        let is_less = |a: &Datum<'_>, b: &Datum<'_>| a.order(b).is_some_and(Ordering::is_lt);
+        let is_at_most = |a: &Datum<'_>, b: &Datum<'_>| a.order(b).is_some_and(Ordering::is_le);
+        match self {
+            Self::Present => true,
+            Self::Within(low, high) => {
+                let is_below = match low {
+                    Bound::Included(low) => is_less(greatest, low),
+                    Bound::Excluded(low) => is_at_most(greatest, low),
+                    Bound::Unbounded => false,
+                };
+                let is_above = match high {
+                    Bound::Included(high) => is_less(high, least),
+                    Bound::Excluded(high) => is_at_most(high, least),
+                    Bound::Unbounded => false,
+                };
+                !is_below && !is_above
+            }
+            Self::In(set) => set.iter().any(|value| !is_less(value, least) && !is_less(greatest, value)),
+        }
+    }
+
     /// What both let through, if that is a range too.
     pub fn and(&self, other: &Self) -> Option<Self> {
         let (Self::Within(low, high), Self::Within(other_low, other_high)) = (self, other) else { return None };

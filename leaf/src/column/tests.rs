@@ -240,6 +240,14 @@ fn check_selection(column: &Column, model: &[Option<Datum<'static>>], rows: std:
     let slice = &model[rows.start as usize..rows.end as usize];
     let words = slice.len().div_ceil(64);
     for predicate in predicates(model, picks) {
+        let there = model.iter().flatten();
+        let ends = there.clone().min_by(|a, b| compare(a, b)).zip(there.clone().max_by(|a, b| compare(a, b)));
+        if let Some((least, greatest)) = ends {
+            let any = there.clone().any(|value| matches(&predicate, value));
+            assert!(predicate.meets(least, greatest) || !any, "{predicate:?} within {least:?} and {greatest:?}");
+            let far = predicate.meets(least, least) && !matches(&predicate, least);
+            assert!(!far, "{predicate:?} does not match {least:?} alone");
+        }
         let mut bits = vec![u64::MAX; words + 1];
         column.select(rows.clone(), &predicate, &mut bits).expect("a predicate of the type");
         let is_set = |row: usize| bits[row / 64] >> (row % 64) & 1 == 1;

@@ -14,6 +14,7 @@
 mod bits;
 mod by_index;
 mod by_terms;
+mod dynamic;
 mod test;
 mod top;
 
@@ -42,6 +43,7 @@ use crate::segment::{SegmentDamage, SegmentVersion};
 use bits::Bits;
 use by_index::Search;
 use by_terms::Found;
+pub use dynamic::Dynamic;
 use test::{Encoded, Test};
 pub(crate) use test::{Place, Tested};
 pub use top::Top;
@@ -269,6 +271,10 @@ impl Selector {
         let Place::Field(field) = test.on.place else { return Ok(()) };
         // The oldest first: what is laid later hides it.
         for run in version.layers(field).1.into_iter().flat_map(Overlay::runs) {
+            if !test.may_pass(run) {
+                run.rows().iter().for_each(|row| bits.set(*row, false));
+                continue;
+            }
             let passed = condition.of_run(test.on.kind, run)?;
             run.rows().iter().zip(passed.values()).for_each(|(row, passed)| bits.set(*row, passed && before.has(*row)));
         }

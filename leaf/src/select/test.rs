@@ -22,6 +22,7 @@ use datafusion::physical_expr::expressions::{
 
 use crate::column::{Column, ColumnError, Datum, Predicate};
 use crate::field::{FieldValues, FileColumn, Ids};
+use crate::overlay::Run;
 use crate::piece::{Held, Piece};
 use crate::segment::SegmentVersion;
 use crate::terms::Terms;
@@ -104,6 +105,13 @@ impl Test {
             (tested, predicate)
         };
         Some(Self { on: tested, predicate })
+    }
+
+    /// Whether any value of a run that is laid over what it tests may pass.
+    pub(super) fn may_pass(&self, run: &Run) -> bool {
+        // Ints are floats where floats are wanted.
+        let of_ints = self.on.of == Type::Float && run.values().column(Type::Int).is_some();
+        of_ints || run.may_match(self.on.of, &self.predicate)
     }
 
     /// What both let through, if that is a test of one column too.

@@ -12,14 +12,13 @@ use async_trait::async_trait;
 use basalt_common::calls::LeafCalls;
 use basalt_common::failure::{Failure, FailureKind};
 use basalt_common::remote::{LEAF, answer_leaf_call};
-use basalt_common::scan::ScanCodec;
+use basalt_common::scan::decode_plan;
 use basalt_common::wire::{Answers, status_of};
 use bytes::Bytes;
 use datafusion::common::DataFusionError;
 use datafusion::execution::TaskContext;
 use datafusion::physical_plan::{ExecutionPlan, execute_stream};
 use datafusion::prelude::SessionConfig;
-use datafusion_proto::bytes::physical_plan_from_bytes_with_extension_codec;
 use futures::stream::BoxStream;
 use futures::{StreamExt, TryStreamExt};
 use tonic::Status;
@@ -49,9 +48,8 @@ impl Answers for LeafAnswers {
     }
 
     async fn run(&self, plan: Bytes) -> Result<BoxStream<'static, Result<FlightData, Status>>, Status> {
-        let plan: Arc<dyn ExecutionPlan> =
-            physical_plan_from_bytes_with_extension_codec(&plan, &self.context, &ScanCodec)
-                .map_err(|error| Status::invalid_argument(format!("the plan cannot be read here: {error}")))?;
+        let plan: Arc<dyn ExecutionPlan> = decode_plan(&plan, &self.context)
+            .map_err(|error| Status::invalid_argument(format!("the plan cannot be read here: {error}")))?;
         let schema = plan.schema();
         let rows = execute_stream(plan, Arc::clone(&self.context))
             .map_err(|error| status(&error))?

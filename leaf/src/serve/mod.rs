@@ -13,7 +13,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use basalt_common::calls::LeafCalls;
-use basalt_common::scan::{ScanCodec, ScanContext};
+use basalt_common::scan::{JOIN_KEYS_MAX, ScanCodec, ScanContext};
 use basalt_common::wire::NodeService;
 use datafusion::common::Result;
 use datafusion::execution::runtime_env::RuntimeEnv;
@@ -61,6 +61,7 @@ impl LeafQueries {
     fn session(&self, mut config: SessionConfig) -> SessionState {
         config.set_distributed_user_codec(ScanCodec);
         config.set_distributed_channel_resolver(self.scan.channels.clone());
+        config.options_mut().optimizer.hash_join_inlist_pushdown_max_distinct_values = JOIN_KEYS_MAX;
         config.set_extension(Arc::clone(&self.scan));
         let mut session = self.template.as_ref().clone();
         *session.config_mut() = config;
