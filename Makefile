@@ -21,6 +21,7 @@ bench: build            ## the figures of the README's table
 	cargo bench --profile dev --bench freshness
 	cargo bench --profile dev --bench ingest
 	cargo bench --profile dev --bench keys
+	cargo bench --profile dev --bench keys_bounded
 	cargo bench --profile dev --bench patches
 	cargo bench --profile dev --bench queries
 	cargo bench --profile dev --bench reads

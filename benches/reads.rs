@@ -1,22 +1,37 @@
-//! Documents by key over HTTP, beside Redis's HMGET in the same run: one key, and a hundred, ten fields of twenty.
+//! Documents by key over HTTP, beside Redis's HMGET in the same run: one key, and a hundred, ten fields of twenty; then of the leaf alone.
 //!
 //! Both are asked by the same plain client over as many TCP connections, one request at a time on each; a hundred keys are one
 //! request here and a hundred commands in one write there. The documents lie in files. Rates are of wall time, with the client on
-//! the same two cores, and of the server's own CPU time. `BASALT_BENCH_DOCUMENTS` says how many documents. Run: `make bench`.
+//! the same two cores, and of the server's own CPU time. The leaf is asked in this process, as an aggregator of the same process asks it,
+//! one request at a time. `BASALT_BENCH_DOCUMENTS` says how many documents. Run: `make bench`.
 #![allow(clippy::print_stdout, reason = "a benchmark prints its table")]
 
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
+use basalt_common::calls::{DocumentsRequest, LeafCalls};
+use basalt_common::catalog::{Catalog, LocalCatalog};
 use basalt_common::clock::{Clock, SystemClock};
+use basalt_common::id::ShardId;
+use basalt_common::log::{LocalLog, LocalLogConfig, ShardLog};
 use basalt_common::random::SeededRandom;
+use basalt_common::routing::shard_of;
+use basalt_common::value::FieldPath;
 use basalt_harness::broker::free_ports;
 use basalt_harness::server::{Live, Server, cpu_seconds};
 use basalt_harness::workspace;
+use basalt_leaf::compactor;
+use basalt_leaf::counters::Counters;
+use basalt_leaf::flush::FlushConfig;
+use basalt_leaf::pipeline::Pipeline;
+use basalt_leaf::policy::MergePolicy;
+use basalt_leaf::shards::Shards;
+use basalt_leaf::store::{Store, open_directory};
 use reqwest::Method;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::TcpStream;
@@ -186,11 +201,71 @@ async fn measure(
         Ok(times)
     };
     let all = (0..CONNECTIONS).map(|connection| ask(connection, address.clone(), Arc::clone(&clock)));
-    let mut times: Vec<Duration> = futures::future::try_join_all(all).await?.concat();
-    let (cpu, seconds) = (cpu_seconds(pid)? - cpu, (clock.monotonic() - started).as_secs_f64());
+    let times: Vec<Duration> = futures::future::try_join_all(all).await?.concat();
+    Ok(figures(times, cpu_seconds(pid)? - cpu, clock.monotonic() - started))
+}
+
+fn figures(mut times: Vec<Duration>, cpu: f64, took: Duration) -> [f64; 4] {
     times.sort();
     let at = |share: usize| times[times.len() * share / 100].as_secs_f64() * 1e3;
-    Ok([times.len() as f64 / seconds, times.len() as f64 / cpu, at(50), at(99)])
+    let count = times.len() as f64;
+    [count / took.as_secs_f64(), count / cpu, at(50), at(99)]
+}
+
+fn print_line(name: &str, [rate, by_cpu, p50, p99]: [f64; 4]) {
+    println!("{name:18} {rate:12.0} {by_cpu:16.0} {p50:8.3} {p99:8.3}");
+}
+
+/// The shards of a server that is stopped, in this process, once they are open.
+async fn open(data: &Path, clock: &Arc<dyn Clock>) -> Result<(Arc<dyn Catalog>, Arc<Shards>)> {
+    let log = LocalLog::open(data.join("log"), LocalLogConfig::default(), 0)?;
+    let log: Arc<dyn ShardLog> = Arc::new(log);
+    let catalog: Arc<dyn Catalog> = Arc::new(LocalCatalog::open(Arc::clone(&log)).await?);
+    let counters = Arc::new(Counters::default());
+    let shards = Arc::new(Shards::new(Arc::clone(&catalog), Arc::new(|_| true), Arc::clone(clock), counters));
+    let pipeline = Pipeline {
+        catalog: Arc::clone(&catalog),
+        log,
+        store: Store::from(open_directory(&data.join("store"))?),
+        shards: Arc::clone(&shards),
+        policy: MergePolicy::default(),
+        merges: compactor::permits(),
+        flush: FlushConfig::default(),
+        clock: Arc::clone(clock),
+    };
+    let (ready, caught_up) = tokio::sync::oneshot::channel();
+    tokio::spawn(pipeline.run(ready));
+    caught_up.await?;
+    Ok((catalog, shards))
+}
+
+/// As [`measure`], of the leaf alone.
+async fn measure_leaf(
+    (catalog, shards): &(Arc<dyn Catalog>, Arc<Shards>),
+    keys: usize,
+    documents: u64,
+    clock: &dyn Clock,
+) -> Result<[f64; 4]> {
+    let state = catalog.state();
+    let collection = state.find("public", "profiles").context("it was loaded")?;
+    let fields = (0..ASKED).map(|field| FieldPath::from(vec![format!("f{field}")])).collect::<Vec<_>>();
+    let (pid, mut random, mut times) = (std::process::id(), SeededRandom::new(0), Vec::new());
+    let (cpu, started) = (cpu_seconds(pid)?, clock.monotonic());
+    while clock.monotonic() - started < MEASURED {
+        let mut by_shard: BTreeMap<u16, Vec<String>> = BTreeMap::new();
+        for id in (0..keys).map(|_| key(random.below(documents))) {
+            by_shard.entry(shard_of(id.as_bytes(), collection.shards.into()) as u16).or_default().push(id);
+        }
+        let sent = clock.monotonic();
+        let ask = |(shard, ids)| {
+            let (shard, fields) = (ShardId { collection: collection.id, shard }, Some(fields.clone()));
+            shards.documents(DocumentsRequest { shard, ids, fields, after: None, patience: MEASURED })
+        };
+        let found = futures::future::try_join_all(by_shard.into_iter().map(ask)).await?.concat();
+        times.push(clock.monotonic() - sent);
+        ensure!(found.len() == keys && found.iter().all(Option::is_some), "a document is missing");
+    }
+    Ok(figures(times, cpu_seconds(pid)? - cpu, clock.monotonic() - started))
 }
 
 async fn fill(live: &Live, redis: &Redis, documents: u64) -> Result<()> {
@@ -231,10 +306,14 @@ async fn main() -> Result<()> {
     println!("{:18} {:>12} {:>16} {:>8} {:>8}", "", "requests/s", "per CPU second", "p50 ms", "p99 ms");
     for keys in [1, 100] {
         for (peer, address, pid) in [(Peer::Basalt, &ours, our_pid), (Peer::Redis, &theirs, redis.pid()?)] {
-            let [rate, by_cpu, p50, p99] =
-                measure(peer, address.clone(), pid, keys, documents, Arc::clone(&clock)).await?;
-            println!("{:18} {rate:12.0} {by_cpu:16.0} {p50:8.2} {p99:8.2}", format!("{peer:?}, {keys}"));
+            let measured = measure(peer, address.clone(), pid, keys, documents, Arc::clone(&clock)).await?;
+            print_line(&format!("{peer:?}, {keys}"), measured);
         }
+    }
+    live.server.stop()?;
+    let leaf = open(live.data.path(), &clock).await?;
+    for keys in [1, 100] {
+        print_line(&format!("leaf, {keys}"), measure_leaf(&leaf, keys, documents, clock.as_ref()).await?);
     }
     Ok(())
 }

@@ -14,6 +14,8 @@
 //! by it a manifest tells one object from another. Every byte is either compared or in a checksum. An object's parts may be left
 //! unread until they are wanted: its end alone says what it is.
 
+use std::ops::Range;
+
 use basalt_common::binary::{BinaryError, Reader, put_bytes, put_varint};
 use bytes::Bytes;
 
@@ -352,6 +354,11 @@ impl<'b> Container<'b> {
     /// The bytes that it takes.
     pub fn bytes(&self) -> usize {
         self.start + self.bytes.len()
+    }
+
+    /// Where parts of a kind lie in the object.
+    pub fn places(&self, part: Part) -> impl Iterator<Item = Range<usize>> {
+        self.entries(part).map(|entry| entry.offset..entry.end())
     }
 
     /// Where parts of a kind lie, and their codecs.
