@@ -26,6 +26,8 @@ use crate::text::{self, TextIndex};
 /// that are read in a row.
 const GAP_MAX: usize = 8;
 
+const NO_ID: ColumnError = ColumnError::Damaged("a row has no _id");
+
 /// Rows of a segment, ascending: where they are without gaps, nothing is copied.
 #[derive(Debug, Clone, Copy)]
 pub struct RowSet<'r>(pub &'r UInt32Array);
@@ -414,8 +416,19 @@ impl Ids {
             Self::Memory(ids) => Ok(Cow::Borrowed(ids.value(row as usize))),
             Self::File(column, _) => match column.kept()?.value(row.into())? {
                 Some(Datum::String(id)) => Ok(id),
-                _ => Err(ColumnError::Damaged("a row has no _id")),
+                _ => Err(NO_ID),
             },
+        }
+    }
+
+    /// Whether the `_id` of a row is this one.
+    ///
+    /// # Errors
+    /// The file holds something else.
+    pub fn is(&self, row: u32, id: &str) -> Result<bool, ColumnError> {
+        match self {
+            Self::Memory(ids) => Ok(ids.value(row as usize) == id),
+            Self::File(column, _) => column.kept()?.is_string(row.into(), id)?.ok_or(NO_ID),
         }
     }
 
@@ -435,7 +448,7 @@ impl Ids {
         };
         match taken.null_count() {
             0 => Ok(taken.as_string::<i32>().clone()),
-            _ => Err(ColumnError::Damaged("a row has no _id")),
+            _ => Err(NO_ID),
         }
     }
 }

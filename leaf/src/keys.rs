@@ -58,7 +58,7 @@ struct Indexed {
 impl Indexed {
     /// The row of a living document.
     fn find(&self, id: &str, hash: u64) -> Result<Option<u32>, SegmentDamage> {
-        let is_it = |row| Ok(!self.dead.contains(row) && self.segment.ids().get(row)? == id);
+        let is_it = |row| Ok(!self.dead.contains(row) && self.segment.ids().is(row, id)?);
         let found = self.segment.key_run().and_then(|run| run.map_or(Ok(None), |run| run.find(hash, is_it)));
         found.map_err(|cause| SegmentDamage { segment: self.segment.id(), field: None, cause })
     }

@@ -120,6 +120,20 @@ impl Column {
         }
     }
 
+    /// Whether the value of a row, if it has one, is this string: nothing is copied for that.
+    ///
+    /// # Errors
+    /// As [`Self::value`].
+    pub fn is_string(&self, row: u64, string: &str) -> Result<Option<bool>, ColumnError> {
+        let Some((block, slot)) = self.slot(row)? else { return Ok(None) };
+        if self.storage == Storage::String
+            && let Some(strings) = self.parts().strings(block)
+        {
+            return Ok(Some(strings.compare(strings.stored(slot)?, string.as_bytes()).is_eq()));
+        }
+        Ok(Some(matches!(self.datum(block, slot)?, Datum::String(found) if found == string)))
+    }
+
     /// The block and slot of a row, if it has a value.
     fn slot(&self, row: u64) -> Result<Option<(&Block, usize)>, ColumnError> {
         if row >= self.rows {
@@ -146,7 +160,7 @@ impl Column {
                 let strings = parts.strings(block).ok_or(NO_STRING)?;
                 match strings.borrowed(slot) {
                     Some(string) => Cow::Borrowed(string?),
-                    None => Cow::Owned(strings.get(slot, &mut Vec::new())?.to_vec()),
+                    None => Cow::Owned(strings.owned(slot)?),
                 }
             }
         };

@@ -77,6 +77,16 @@ impl<'b> Strings<'b> {
         self.bytes.get(self.begin(slot)..self.begin(slot + 1)).ok_or(DAMAGED)
     }
 
+    /// The string in a slot, copied.
+    pub(super) fn owned(&self, slot: usize) -> Result<Vec<u8>, ColumnError> {
+        let stored = self.stored(slot)?;
+        let Some(symbols) = &self.symbols else { return Ok(stored.to_vec()) };
+        let mut string = vec![0; stored.len() * SYMBOL_BYTES];
+        let end = symbols.expand(stored, &mut string, 0);
+        string.truncate(end);
+        Ok(string)
+    }
+
     /// The string in a slot, if it lies there as it is.
     pub(super) fn borrowed(&self, slot: usize) -> Option<Result<&'b [u8], ColumnError>> {
         self.symbols.is_none().then(|| self.stored(slot))

@@ -196,6 +196,17 @@ fn open(array: &ArrayRef, bytes: &Bytes) -> Result<Column, ColumnError> {
     Column::open(bytes.clone(), array.data_type(), array.len() as u64)
 }
 
+/// A value is its own string, none that is longer or shorter.
+fn check_is_string(column: &Column, row: u64, value: Option<&Datum<'_>>) {
+    let text = if let Some(Datum::String(text)) = value { text.as_ref() } else { "" };
+    let last = text.char_indices().last().map(|(start, _)| &text[..start]);
+    let longer = format!("{text}a");
+    for other in [Some(text), Some(&longer), last].into_iter().flatten() {
+        let expected = value.map(|value| *value == Datum::String(Cow::Borrowed(other)));
+        assert_eq!(column.is_string(row, other), Ok(expected), "row {row}: {other:?}");
+    }
+}
+
 fn check(array: &ArrayRef, block_bits: u8, picks: &[usize]) {
     let bytes = encoded(array, block_bits);
     assert_eq!(bytes, encoded(array, block_bits), "equal arrays have equal bytes");
@@ -205,6 +216,7 @@ fn check(array: &ArrayRef, block_bits: u8, picks: &[usize]) {
     for (row, expected) in model.iter().enumerate() {
         let value = column.value(row as u64).expect("a row");
         assert!(same(&value, expected), "row {row}: {value:?} instead of {expected:?}");
+        check_is_string(&column, row as u64, expected.as_ref());
     }
     assert!(column.value(length as u64).is_err());
     for pair in picks.windows(2) {
