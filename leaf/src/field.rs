@@ -258,6 +258,14 @@ impl FieldValues {
         }
     }
 
+    /// Whether all of them are open, and stay.
+    pub fn is_open(&self) -> bool {
+        match self {
+            Self::Memory(_) => true,
+            Self::File(file) => file.columns.iter().all(|file| file.column.is_open()),
+        }
+    }
+
     /// Opens all of them, so that their checksums are compared.
     ///
     /// # Errors
@@ -386,6 +394,14 @@ impl Ids {
     /// Whether there are none.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
+    }
+
+    /// Whether they are open, and stay.
+    pub fn is_open(&self) -> bool {
+        match self {
+            Self::Memory(_) => true,
+            Self::File(column, _) => column.is_open(),
+        }
     }
 
     /// Opens them, so that their checksum is compared.

@@ -131,6 +131,11 @@ impl Keys {
         }
     }
 
+    /// Whether all is open that lookups read.
+    pub fn is_open(&self) -> bool {
+        self.indexed.iter().all(|indexed| indexed.segment.is_open_for_keys())
+    }
+
     /// Whether a document is at an address in a segment in memory.
     pub fn holds(&self, id: &str, address: Address) -> bool {
         self.table.find(self.hasher.hash_one(id), |other| *other == address).is_some()

@@ -63,6 +63,8 @@ pub mod file;
 
 pub mod store;
 
+pub mod documents;
+
 pub mod served;
 
 pub mod flush;

@@ -150,6 +150,16 @@ impl<T: Open> Piece<T> {
         }
     }
 
+    /// Whether it is open, and stays: to get it takes no time.
+    pub fn is_open(&self) -> bool {
+        match &self.state {
+            State::Open(_) | State::Made(..) => true,
+            State::Here { opened, .. } => opened.get().is_some(),
+            // It may go at any time.
+            State::Away { .. } => false,
+        }
+    }
+
     /// Begins to bring it here, if it is elsewhere.
     pub fn bring(&self) {
         if let State::Away { object, extent, .. } = &self.state {

@@ -5,7 +5,7 @@
 //! references, never values.
 
 use std::borrow::Cow;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use basalt_common::columns::TypedColumns;
@@ -164,6 +164,11 @@ impl Segment {
         self.key_run.as_ref().map(Piece::kept).transpose()
     }
 
+    /// Whether rows are found by it without opening anything.
+    pub fn is_open_for_keys(&self) -> bool {
+        self.ids.is_open() && self.key_run.as_ref().is_none_or(Piece::is_open)
+    }
+
     /// The `_id` of a row.
     ///
     /// # Errors
@@ -309,6 +314,11 @@ impl SegmentVersion {
         fields.iter().all(here)
     }
 
+    /// Whether a field is open: its values are read without waiting for anything but pages.
+    pub fn is_open(&self, field: FieldId) -> bool {
+        self.layers(field).0.is_none_or(FieldValues::is_open)
+    }
+
     /// Begins to bring fields here that are elsewhere.
     pub fn bring(&self, fields: &BTreeMap<FieldId, bool>) {
         fields
@@ -428,22 +438,6 @@ impl SegmentVersion {
         self.nested(leaves)
     }
 
-    /// The values of some paths of a document, nested as it is.
-    ///
-    /// # Errors
-    /// The segment is damaged.
-    pub fn fields_of(&self, row: u32, paths: &[FieldPath], schema: &Schema) -> Result<Value, SegmentDamage> {
-        let mut fields = BTreeSet::new();
-        for field in paths.iter().filter_map(|path| schema.find(path.keys())) {
-            schema.visit_subtree(field, &mut |below| fields.extend([below]));
-        }
-        let mut leaves = Vec::new();
-        for field in fields {
-            leaves.extend(self.value(row, field)?.map(|value| (schema.path(field), value)));
-        }
-        self.nested(leaves)
-    }
-
     fn nested(&self, leaves: Vec<(FieldPath, Value)>) -> Result<Value, SegmentDamage> {
         let object = unflatten(leaves);
         let damage = |_| self.segment.damage(None, ColumnError::Damaged("a field leads through another's value"));
@@ -488,6 +482,11 @@ impl SegmentVersion {
             Some(overlay) => overlay.lay_over(base, rows),
             None => base,
         })
+    }
+
+    /// The damage of its segment.
+    pub fn damage(&self, field: Option<FieldId>, cause: ColumnError) -> SegmentDamage {
+        self.segment.damage(field, cause)
     }
 
     /// What is known of the event times that a field's values are, without what lies over them.

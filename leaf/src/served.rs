@@ -4,7 +4,7 @@
 //! waits for positions, checkpoints. Writing these is the flusher's work; it tells here how far it is.
 
 use std::collections::{BTreeMap, VecDeque};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError, TryLockError};
 use std::time::Duration;
 
 use basalt_common::batch::Batch;
@@ -12,16 +12,15 @@ use basalt_common::calls::{FieldCount, Outcomes, ShardStatus};
 use basalt_common::failure::{Failure, FailureKind};
 use basalt_common::id::ShardId;
 use basalt_common::position::{LogPosition, SourcePartition, SourceProgress};
-use basalt_common::retention::Expired;
 use basalt_common::schema::Schema;
-use basalt_common::value::{FieldPath, Value};
 use tokio::sync::watch;
 
 use crate::cache::patiently;
 use crate::compaction::Compaction;
+use crate::documents::Wanted;
 use crate::indexes::Indexes;
 use crate::replica::{Checkpoint, Replica};
-use crate::segment::{SegmentDamage, SegmentId};
+use crate::segment::{SegmentDamage, SegmentId, SegmentVersion};
 use crate::shard::{ApplyError, Files, Newest, Shard, Snapshot};
 
 /// How many batches' outcomes are kept for writers that ask: some seconds of many small writes.
@@ -60,6 +59,16 @@ pub struct Progress {
 struct State {
     replica: Mutex<Replica>,
     newest: Newest,
+}
+
+/// Where a document is, if it is there.
+type Found = Option<(Arc<SegmentVersion>, u32)>;
+
+fn json(ids: &[String], found: &[Found], wanted: &Wanted) -> Result<Vec<Option<String>>, SegmentDamage> {
+    let json = |(id, found): (&String, &Found)| {
+        found.as_ref().map_or(Ok(None), |(version, row)| wanted.json(version, *row, id))
+    };
+    ids.iter().zip(found).map(json).collect()
 }
 
 /// A shard.
@@ -226,6 +235,9 @@ impl Served {
         reached: impl Fn(&Progress) -> bool,
         late: impl FnOnce(&Progress) -> String,
     ) -> Result<(), Failure> {
+        if reached(&self.progress.borrow()) {
+            return Ok(());
+        }
         let mut progress = self.progress.subscribe();
         let waited = progress.wait_for(|progress| reached(progress) || progress.stopped.is_some());
         let seen = match tokio::time::timeout(patience, waited).await {
@@ -355,29 +367,52 @@ impl Served {
         Ok(rows)
     }
 
-    /// A document, whole or some fields of it, unless its time is over. Blocks while a batch is applied, and while what is only in a store elsewhere is brought.
+    /// Documents as JSON, in the order of their `_id`s; what is `wanted` of them is asked once they are found: a schema of then knows
+    /// all their fields. Blocks while a batch is applied, and while what is only in a store elsewhere is brought.
     ///
     /// # Errors
     /// A segment is damaged.
     ///
     /// # Panics
     /// The shard has not begun.
-    pub fn document(
+    pub fn documents(
         &self,
-        id: &str,
-        fields: Option<&[FieldPath]>,
-        schema: &Schema,
-        expired: Option<Expired>,
-    ) -> Result<Option<Value>, SegmentDamage> {
-        let found = self.state().replica.lock().unwrap_or_else(PoisonError::into_inner).shard().find(id)?;
-        let Some((version, row)) = found else { return Ok(None) };
-        if expired.map(|expired| version.is_expired(row, expired)).transpose()? == Some(true) {
-            return Ok(None);
-        }
-        match fields {
-            None => version.document(row, schema).map(Some),
-            Some(fields) => version.fields_of(row, fields, schema).map(Some),
-        }
+        ids: &[String],
+        wanted: impl FnOnce() -> Wanted,
+    ) -> Result<Vec<Option<String>>, SegmentDamage> {
+        let find = |id: &String| self.state().replica.lock().unwrap_or_else(PoisonError::into_inner).shard().find(id);
+        let found = ids.iter().map(find).collect::<Result<Vec<Found>, _>>()?;
+        json(ids, &found, &wanted())
+    }
+
+    /// The same at once; nothing where that would wait: a batch is being applied, or what is read is not open.
+    ///
+    /// # Panics
+    /// The shard has not begun.
+    pub fn documents_at_once(
+        &self,
+        ids: &[String],
+        wanted: impl FnOnce() -> Wanted,
+    ) -> Option<Result<Vec<Option<String>>, SegmentDamage>> {
+        let found = {
+            let replica = match self.state().replica.try_lock() {
+                Ok(replica) => replica,
+                Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
+                Err(TryLockError::WouldBlock) => return None,
+            };
+            let shard = replica.shard();
+            if !shard.is_open() {
+                return None;
+            }
+            ids.iter().map(|id| shard.find(id)).collect::<Result<Vec<Found>, _>>()
+        };
+        let found = match found {
+            Ok(found) => found,
+            Err(damage) => return Some(Err(damage)),
+        };
+        let wanted = wanted();
+        let is_open = found.iter().flatten().all(|(version, _)| wanted.is_open(version));
+        is_open.then(|| json(ids, &found, &wanted))
     }
 
     /// The rows of a snapshot that have one of these `_id`s, as [`Shard::locate`](crate::shard::Shard::locate) tells. Blocks while a

@@ -20,8 +20,6 @@ use basalt_common::position::{LogPosition, SourcePartition, SourceProgress};
 use basalt_common::scan::{Aggregation, ShardReader, ShardScan};
 use basalt_common::schema::Schema;
 use basalt_common::text::Statistics;
-use basalt_common::value::json_write::{JsonStyle, write_json};
-use basalt_common::value::{Object, Value};
 use datafusion::common::{DataFusionError, Result};
 use datafusion::execution::memory_pool::MemoryConsumer;
 use datafusion::execution::{SendableRecordBatchStream, TaskContext};
@@ -31,10 +29,10 @@ use tokio::sync::watch;
 
 use crate::aggregate::pays;
 use crate::counters::Counters;
+use crate::documents::Wanted;
 use crate::pins::{Pins, Scanned};
 use crate::reader::Reader;
 use crate::scores;
-use crate::segment::SegmentDamage;
 use crate::served::Served;
 use crate::shard::Snapshot;
 
@@ -43,6 +41,10 @@ const FENCE_PATIENCE: Duration = Duration::from_secs(600);
 
 /// How long a shard that belongs here may take to be opened: the catalog knows a new collection before its leaves do.
 const OPEN_PATIENCE: Duration = Duration::from_secs(10);
+
+/// So many documents at most are read where they are asked for, if nothing has to be waited for: that takes less than a millisecond, and
+/// the way to another thread takes longer than a few of them.
+const AT_ONCE_MAX: usize = 64;
 
 /// Which shards belong to a leaf.
 pub type Owns = Arc<dyn Fn(ShardId) -> bool + Send + Sync>;
@@ -115,6 +117,9 @@ impl Shards {
 
     /// The shard; one that belongs here and is about to be opened is waited for.
     async fn served(&self, shard: ShardId) -> Result<Arc<Served>, Failure> {
+        if let Some(served) = self.find(shard) {
+            return Ok(served);
+        }
         let mut added = self.added.subscribe();
         let opened = async {
             loop {
@@ -206,19 +211,24 @@ impl LeafCalls for Shards {
     async fn documents(&self, request: DocumentsRequest) -> Result<Vec<Option<String>>, Failure> {
         let served = self.served(request.shard).await?;
         served.wait_for(request.after, request.patience).await?;
-        let schema = self.schema(request.shard.collection);
-        let retention = self.catalog.state().collection(request.shard.collection).and_then(|found| found.retention());
-        let expired = retention.map(|retention| retention.expired(self.clock.now_micros()));
-        let read = move || -> Result<Vec<Option<String>>, SegmentDamage> {
-            let read = |id: &String| {
-                let document = served.document(id, request.fields.as_deref(), &schema, expired)?;
-                Ok(document.map(|document| json(document, id)))
-            };
-            request.ids.iter().map(read).collect()
+        let DocumentsRequest { shard, ids, fields, .. } = request;
+        let (catalog, clock) = (Arc::clone(&self.catalog), Arc::clone(&self.clock));
+        let wanted = move || {
+            let state = catalog.state();
+            let collection = state.collection(shard.collection);
+            let schema = collection.map(|collection| Arc::clone(&collection.schema)).unwrap_or_default();
+            let retention = collection.and_then(|collection| collection.retention());
+            Wanted::new(schema, fields.as_deref(), retention.map(|retention| retention.expired(clock.now_micros())))
         };
         let failed =
             |cause: String| Failure::new(FailureKind::Internal, format!("the documents could not be read: {cause}"));
-        let read = tokio::task::spawn_blocking(read).await.map_err(|error| failed(error.to_string()))?;
+        if ids.len() <= AT_ONCE_MAX
+            && let Some(read) = served.documents_at_once(&ids, &wanted)
+        {
+            return read.map_err(|damage| failed(damage.to_string()));
+        }
+        let read = tokio::task::spawn_blocking(move || served.documents(&ids, wanted)).await;
+        let read = read.map_err(|error| failed(error.to_string()))?;
         read.map_err(|damage| failed(damage.to_string()))
     }
 
@@ -273,16 +283,4 @@ impl LeafCalls for Shards {
     async fn end_query(&self, query: QueryId) -> u64 {
         self.pins.end(query)
     }
-}
-
-/// A document as clients get it: with its `_id`.
-fn json(document: Value, id: &str) -> String {
-    let mut object = match document {
-        Value::Object(object) => object,
-        _ => Object::new(),
-    };
-    object.insert("_id".into(), Value::String(id.into()));
-    let mut text = Vec::new();
-    write_json(&Value::Object(object), &mut text, JsonStyle::default());
-    String::from_utf8(text).expect("JSON is written as UTF-8")
 }

@@ -322,6 +322,11 @@ impl Shard {
         Ok(address.map(|address| (Arc::clone(&self.versions[&address.segment]), address.row)))
     }
 
+    /// Whether all is open that [`Self::find`] reads.
+    pub fn is_open(&self) -> bool {
+        self.keys.is_open()
+    }
+
     /// How many documents there are.
     pub fn documents(&self) -> usize {
         self.keys.len()
