@@ -26,6 +26,7 @@ bench: build            ## the figures of the README's table
 	cargo bench --profile dev --bench queries
 	cargo bench --profile dev --bench reads
 	cargo bench --profile dev --bench selective
+	cargo bench --profile dev --bench ssb
 	cargo bench --profile dev --bench text
 
 soak: build             ## the oracles with other seeds, for hours; goes on where it was stopped

@@ -1,27 +1,27 @@
-//! Patches of one field of documents of 10, 100 and 1,000 fields, over HTTP, beside PostgreSQL's UPDATE in the same run.
+//! Patches of one field of documents of 10, 100 and 1,000 fields, over HTTP, beside PostgreSQL's and ClickHouse's UPDATE in the same run.
 //!
 //! Documents lie in files when the patches begin; each patch sets one integer of one document, in bodies (statements there) of so many.
-//! Rates are of wall time, with the client on the same two cores, and of the server's own CPU time, flushes, merges and the end of the
-//! process included. Bytes are those that our process wrote, log and objects; of PostgreSQL the log's alone. `BASALT_BENCH_PATCHES`
-//! says how many. Run: `make bench`.
+//! ClickHouse's are lightweight updates: each statement makes a patch part; its table is sorted by the documents' ids, and it runs in
+//! the process that asks it. Rates are of wall time, with the client on the same two cores, and of the server's own CPU time, flushes,
+//! merges and the end of the process included; of the others what statements took until they were done. Bytes are those that our
+//! process wrote, log and objects, and ClickHouse's; of PostgreSQL the log's alone. `BASALT_BENCH_PATCHES` says how many. Run: `make bench`.
 #![allow(clippy::print_stdout, reason = "a benchmark prints its table")]
 
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
-use std::path::PathBuf;
-use std::process::Command;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use anyhow::{Context, Result, ensure};
 use basalt_common::clock::{Clock, SystemClock};
 use basalt_common::random::SeededRandom;
-use basalt_harness::broker::free_ports;
+use basalt_harness::peers::{Peer, Round};
+use basalt_harness::postgres::Postgres;
 use basalt_harness::server::{Live, Server, cpu_seconds};
-use basalt_harness::workspace;
 use reqwest::Method;
 
 const PATCHES: u64 = 400_000;
 
-/// PostgreSQL gets fewer: it takes longer.
+/// The others get fewer: they take longer.
 const PATCHES_SHARE: u64 = 8;
 
 /// Fields of a document, and how many documents.
@@ -108,49 +108,7 @@ async fn ours(width: u64, documents: u64, patches: u64, clock: &SystemClock) -> 
     Ok(Took { wall, cpu: last_cpu - cpu, bytes: last_bytes - bytes })
 }
 
-/// A PostgreSQL server; stopped when dropped.
-struct Postgres {
-    data: tempfile::TempDir,
-    port: u16,
-}
-
-fn script() -> PathBuf {
-    workspace().join("tests/services/postgres.sh")
-}
-
-impl Postgres {
-    fn start() -> Result<Self> {
-        let postgres = Self { data: tempfile::tempdir()?, port: free_ports()? };
-        let up = Command::new(script()).arg("up").arg(postgres.data.path()).arg(postgres.port.to_string()).status()?;
-        ensure!(up.success(), "PostgreSQL does not start");
-        Ok(postgres)
-    }
-
-    /// Runs SQL; prints what it gives.
-    fn run(&self, sql: &str) -> Result<String> {
-        let file = self.data.path().join("run.sql");
-        std::fs::write(&file, sql)?;
-        let out =
-            Command::new(script()).arg("run").arg(self.data.path()).arg(self.port.to_string()).arg(&file).output()?;
-        ensure!(out.status.success(), "{}", String::from_utf8_lossy(&out.stderr));
-        Ok(String::from_utf8(out.stdout)?.trim().to_string())
-    }
-
-    /// CPU seconds of all its processes, also those that ended.
-    fn cpu(&self) -> Result<f64> {
-        let out = Command::new(script()).arg("cpu").arg(self.data.path()).output()?;
-        ensure!(out.status.success(), "{}", String::from_utf8_lossy(&out.stderr));
-        Ok(String::from_utf8(out.stdout)?.trim().parse()?)
-    }
-}
-
-impl Drop for Postgres {
-    fn drop(&mut self) {
-        let _ = Command::new(script()).arg("down").arg(self.data.path()).status();
-    }
-}
-
-fn theirs(width: u64, documents: u64, patches: u64, clock: &SystemClock) -> Result<Took> {
+fn of_postgres(width: u64, documents: u64, patches: u64, clock: &SystemClock) -> Result<Took> {
     let postgres = Postgres::start()?;
     let columns = |make: &dyn Fn(u64) -> String| (0..width).map(make).collect::<Vec<_>>().join(",");
     let declared = columns(&|field| format!("f{field} integer"));
@@ -167,11 +125,38 @@ fn theirs(width: u64, documents: u64, patches: u64, clock: &SystemClock) -> Resu
             patches.iter().map(|(id, value)| format!("('document-{id}',{value})")).collect::<Vec<_>>().join(",");
         let _ = writeln!(sql, "UPDATE wide SET f3 = v FROM (VALUES {values}) p(i, v) WHERE id = i;");
     }
-    let (bytes, cpu, started) = (lsn()?, postgres.cpu()?, clock.monotonic());
+    let (bytes, cpu, started) = (lsn()?, postgres.cpu_seconds()?, clock.monotonic());
     postgres.run(&sql)?;
     let wall = (clock.monotonic() - started).as_secs_f64();
     postgres.run("CHECKPOINT")?;
-    Ok(Took { wall, cpu: postgres.cpu()? - cpu, bytes: lsn()? - bytes })
+    Ok(Took { wall, cpu: postgres.cpu_seconds()? - cpu, bytes: lsn()? - bytes })
+}
+
+fn of_clickhouse(width: u64, documents: u64, patches: u64) -> Result<Took> {
+    let columns = |make: &dyn Fn(u64) -> String| (0..width).map(make).collect::<Vec<_>>().join(",");
+    let declared = columns(&|field| format!("f{field} Int32"));
+    let filled = columns(&|field| format!("(number * 31 + {field}) % 100000"));
+    let settings = "enable_block_number_column = 1, enable_block_offset_column = 1";
+    let setup = vec![
+        "SET max_threads = 2, enable_lightweight_update = 1, max_query_size = 10000000, max_ast_elements = 1000000"
+            .into(),
+        format!("CREATE TABLE wide (id String, {declared}) ENGINE = MergeTree ORDER BY id SETTINGS {settings}"),
+        format!("INSERT INTO wide SELECT concat('document-', toString(number)), {filled} FROM numbers({documents})"),
+        "OPTIMIZE TABLE wide FINAL".into(),
+    ];
+    let (mut updates, mut last) = (Vec::new(), BTreeMap::new());
+    for patches in bodies(patches, documents) {
+        let ids = patches.iter().map(|(id, _)| format!("'document-{id}'")).collect::<Vec<_>>().join(",");
+        let values = patches.iter().map(|(_, value)| value.to_string()).collect::<Vec<_>>().join(",");
+        updates.push(format!("UPDATE wide SET f3 = transform(id, [{ids}], [{values}], f3) WHERE id IN ({ids})"));
+        last.extend(patches);
+    }
+    let patched = (0..documents).map(|id| last.get(&id).map_or((id * 31 + 3) % 100_000, |value| *value)).sum::<u64>();
+    let queries = vec!["SELECT sum(f3) FROM wide".into()];
+    let rounds = [Round { statements: setup, ..Round::default() }, Round { statements: updates, queries, runs: 0 }];
+    let outcome = Peer::ClickHouse.rounds(&rounds)?.pop().context("two rounds")?;
+    ensure!(outcome.answers[0].rows[0][0] == patched, "ClickHouse has {}, not {patched}", outcome.answers[0].rows);
+    Ok(Took { wall: outcome.seconds, cpu: outcome.cpu_seconds, bytes: outcome.bytes_written })
 }
 
 #[tokio::main]
@@ -181,14 +166,15 @@ async fn main() -> Result<()> {
     println!("patches of one field, {BODY_PATCHES} a body");
     println!("{:36} {:>10} {:>12} {:>16} {:>16}", "", "patches", "a second", "per CPU second", "bytes a patch");
     for (width, documents) in COLLECTIONS {
-        for peer in ["Basalt", "PostgreSQL"] {
-            let share = if peer == "Basalt" { 1 } else { PATCHES_SHARE };
-            let count: usize = bodies(patches / share, documents).map(|body| body.len()).sum();
-            let Took { wall, cpu, bytes } = match peer {
+        for engine in ["Basalt", "PostgreSQL", "ClickHouse"] {
+            let patches = if engine == "Basalt" { patches } else { patches / PATCHES_SHARE };
+            let count: usize = bodies(patches, documents).map(|body| body.len()).sum();
+            let Took { wall, cpu, bytes } = match engine {
                 "Basalt" => ours(width, documents, patches, &clock).await?,
-                _ => theirs(width, documents, patches / share, &clock)?,
+                "PostgreSQL" => of_postgres(width, documents, patches, &clock)?,
+                _ => of_clickhouse(width, documents, patches)?,
             };
-            let of = format!("{peer}, {documents} of {width} fields");
+            let of = format!("{engine}, {documents} of {width} fields");
             let [by_wall, by_cpu] = [wall, cpu].map(|seconds| count as f64 / seconds);
             println!("{of:36} {count:10} {by_wall:12.0} {by_cpu:16.0} {:16}", bytes / count as u64);
         }

@@ -1,8 +1,10 @@
-//! Selective predicates on ten million rows in the leaf, by terms and by scans of columns, beside DuckDB with and without indexes.
+//! Selective predicates on ten million rows in the leaf, by terms and by scans of columns, beside DuckDB and ClickHouse with and without
+//! an index or a key, and PostgreSQL with indexes.
 //!
 //! The rows lie in ten file segments, read in place from memory as from a mapping. Measured is what a scan does: finding the rows and
-//! reading two columns of them; of DuckDB, whose rows are counted, the whole query. `BASALT_BENCH_ROWS` says how many rows. Medians.
-//! Run: `make bench`.
+//! reading two columns of them; of the others, whose rows are counted, the whole query. DuckDB and PostgreSQL have an index on each
+//! column. ClickHouse has one key: its rows lie as they come, and sorted by `n`, which serves the predicates on `n` and no others.
+//! `BASALT_BENCH_ROWS` says how many rows. Medians. Run: `make bench`.
 #![allow(clippy::print_stdout, reason = "a benchmark prints its table")]
 
 use std::collections::BTreeMap;
@@ -14,7 +16,8 @@ use basalt_common::id::FieldId;
 use basalt_common::scan::{AccessPath, ScanColumn, ScanFilter};
 use basalt_common::schema::Schema;
 use basalt_common::value::Type;
-use basalt_harness::duckdb;
+use basalt_harness::peers::{Answer, Peer};
+use basalt_harness::postgres::Postgres;
 use basalt_harness::selecting::{micros, scan};
 use basalt_leaf::file::container::{Container, Kind};
 use basalt_leaf::file::segment;
@@ -44,8 +47,15 @@ const FIELDS: [(&str, DataType, Type); 4] = [
     ("name", DataType::Utf8, Type::String),
 ];
 
-/// How a row's `n` makes its other fields, as DuckDB reads it.
-const MADE: &str = "n, n % ({rows} // 100) AS hundred, n % 1000 AS common, printf('user-%08d', n) AS name";
+/// The rows as the others make them.
+const DUCKDB_ROWS: &str = "SELECT n, n % ({rows} // 100) AS hundred, n % 1000 AS common, printf('user-%08d', n) AS name \
+                           FROM (SELECT i * {stride} % {rows} AS n FROM range({rows}) r(i))";
+const CLICKHOUSE_ROWS: &str = "SELECT n, n % intDiv({rows}, 100) AS hundred, n % 1000 AS common, \
+                               concat('user-', leftPad(toString(n), 8, '0')) AS name \
+                               FROM (SELECT toInt64(number * {stride} % {rows}) AS n FROM numbers({rows}))";
+const POSTGRES_ROWS: &str = "SELECT n, n % ({rows} / 100) AS hundred, n % 1000 AS common, \
+                             ('user-' || lpad(n::text, 8, '0')) COLLATE \"C\" AS name \
+                             FROM (SELECT i * {stride} % {rows} AS n FROM generate_series(0, {rows}::bigint - 1) i) r";
 
 const PREDICATES: [(&str, &str); 9] = [
     ("equal, 1 row", "n = 4711"),
@@ -77,6 +87,61 @@ fn segment_of(id: u64, numbers: &[u64], rows: u64) -> Result<SegmentVersion> {
     Ok(SegmentVersion::new(segment::decode(&object, &sealed.bytes, None)?))
 }
 
+/// What the others answer.
+struct Others {
+    /// How many rows pass each predicate.
+    rows: Vec<usize>,
+    /// Of each table its time for each.
+    millis: Vec<Vec<f64>>,
+}
+
+impl Others {
+    fn ask(rows: u64) -> Result<Self> {
+        let made = |text: &str| text.replace("{rows}", &rows.to_string()).replace("{stride}", &STRIDE.to_string());
+        let indexes = |table: &str| {
+            FIELDS.each_ref().map(|(name, _, _)| format!("CREATE INDEX {name}_index ON {table} ({name})"))
+        };
+        let asked = |table: &str| {
+            PREDICATES.map(|(_, predicate)| format!("SELECT count(n + length(name)) FROM {table} WHERE {predicate}"))
+        };
+        let ask = |peer: Peer, setup: Vec<String>, tables: [&str; 2]| -> Result<[Vec<Answer>; 2]> {
+            let queries = tables.map(asked).concat();
+            let queries: Vec<&str> = queries.iter().map(String::as_str).collect();
+            let mut first = peer.answers(&setup, &queries, RUNS)?;
+            let second = first.split_off(PREDICATES.len());
+            Ok([first, second])
+        };
+        let mut setup = vec!["SET threads = 2".to_string()];
+        setup.extend(["plain", "indexed"].map(|table| made(&format!("CREATE TABLE {table} AS {DUCKDB_ROWS}"))));
+        setup.extend(indexes("indexed"));
+        let mut tables = Vec::from(ask(Peer::DuckDb, setup, ["plain", "indexed"])?);
+        let mut setup = vec!["SET max_threads = 2".to_string(), "SET use_query_condition_cache = 0".to_string()];
+        for (table, key) in [("plain", "tuple()"), ("keyed", "n")] {
+            setup.push(made(&format!("CREATE TABLE {table} ENGINE = MergeTree ORDER BY {key} AS {CLICKHOUSE_ROWS}")));
+            setup.push(format!("OPTIMIZE TABLE {table} FINAL"));
+        }
+        tables.extend(ask(Peer::ClickHouse, setup, ["plain", "keyed"])?);
+        let count = |answer: &Answer| Ok(answer.rows[0][0].as_u64().context("a count")? as usize);
+        let counts = |answers: &Vec<Answer>| answers.iter().map(count).collect::<Result<Vec<_>>>();
+        let rows = counts(&tables[0])?;
+        for table in &tables {
+            ensure!(counts(table)? == rows, "peers do not agree");
+        }
+        let mut millis: Vec<Vec<f64>> =
+            tables.iter().map(|answers| answers.iter().map(Answer::millis).collect()).collect();
+        let postgres = Postgres::start()?;
+        let indexes = indexes("indexed").join(";\n");
+        postgres
+            .run(&format!("CREATE TABLE indexed AS {};\n{indexes};\nVACUUM ANALYZE indexed;", made(POSTGRES_ROWS)))?;
+        let answers = asked("indexed").each_ref().map(|query| postgres.time(query, RUNS));
+        let answers = answers.into_iter().collect::<Result<Vec<_>>>()?;
+        let found: Vec<String> = rows.iter().map(ToString::to_string).collect();
+        ensure!(answers.iter().map(|(rows, _)| rows).eq(&found), "PostgreSQL finds {answers:?}");
+        millis.push(answers.iter().map(|(_, millis)| *millis).collect());
+        Ok(Self { rows, millis })
+    }
+}
+
 fn main() -> Result<()> {
     let rows = std::env::var("BASALT_BENCH_ROWS").ok().map(|rows| rows.parse()).transpose()?.unwrap_or(ROWS);
     let mut schema = Schema::default();
@@ -89,25 +154,15 @@ fn main() -> Result<()> {
         let numbers: Vec<u64> = of_segment.map(|index| index * STRIDE % rows).collect();
         versions.push(segment_of(id, &numbers, rows)?);
     }
-    let made = MADE.replace("{rows}", &rows.to_string());
-    let table = |name: &str| {
-        format!("CREATE TABLE {name} AS SELECT {made} FROM (SELECT i * {STRIDE} % {rows} AS n FROM range({rows}) r(i))")
-    };
-    let mut setup = vec!["SET threads = 2".to_string(), table("plain"), table("indexed")];
-    setup.extend(FIELDS.iter().map(|(name, _, _)| format!("CREATE INDEX {name}_index ON indexed ({name})")));
-    let asked = |table: &str| {
-        PREDICATES.map(|(_, predicate)| format!("SELECT count(n + length(name)) FROM {table} WHERE {predicate}"))
-    };
-    let queries: Vec<String> = asked("plain").into_iter().chain(asked("indexed")).collect();
-    let theirs = duckdb::times(&setup, &queries.iter().map(String::as_str).collect::<Vec<_>>(), RUNS)?;
+    let others = Others::ask(rows)?;
     let fields: Vec<Field> = FIELDS.iter().map(|(name, of, _)| Field::new(*name, of.clone(), true)).collect();
     let arrow = Arc::new(ArrowSchema::new(fields));
     let columns: Arc<[ScanColumn]> = (1..=4).map(|field| ScanColumn::field(FieldId(field))).collect();
     let context = SessionContext::new();
     println!("{rows} rows in {SEGMENTS} segments; microseconds");
     println!(
-        "{:<22} {:>6} {:>8} {:>10} {:>10} {:>10} {:>10}",
-        "", "rows", "chosen", "by terms", "by columns", "DuckDB", "its index"
+        "{:<22} {:>6} {:>8} {:>10} {:>10} {:>10} {:>10} {:>10} {:>10} {:>10}",
+        "", "rows", "chosen", "by terms", "by columns", "DuckDB", "its index", "ClickHouse", "its key", "PostgreSQL"
     );
     for (index, (name, predicate)) in PREDICATES.iter().enumerate() {
         let frame = DFSchema::try_from(Arc::clone(&arrow))?;
@@ -115,21 +170,16 @@ fn main() -> Result<()> {
         let predicate = context.create_physical_expr(expression, &frame)?;
         let filter = ScanFilter { schema: Arc::clone(&arrow), columns: Arc::clone(&columns), predicate };
         let selector = Selector::new(&filter, &schema)?;
-        let expected = theirs[index].rows[0][0].as_u64().context("a count")? as usize;
+        let expected = others.rows[index];
         let mut times = Vec::new();
         for path in [None, Some(AccessPath::IndexFilter), Some(AccessPath::ColumnScan)] {
             let found = scan(&versions, &selector, &schema, path, COLUMNS)?;
             ensure!(found == expected, "{name}: {found} rows, not {expected}");
             times.push(micros(|| scan(&versions, &selector, &schema, path, COLUMNS))?);
         }
-        println!(
-            "{name:<22} {expected:>6} {:>8.0} {:>10.0} {:>10.0} {:>10.0} {:>10.0}",
-            times[0],
-            times[1],
-            times[2],
-            theirs[index].millis * 1e3,
-            theirs[index + PREDICATES.len()].millis * 1e3
-        );
+        print!("{name:<22} {expected:>6} {:>8.0} {:>10.0} {:>10.0}", times[0], times[1], times[2]);
+        others.millis.iter().for_each(|millis| print!(" {:>10.0}", millis[index] * 1e3));
+        println!();
     }
     Ok(())
 }

@@ -18,7 +18,7 @@ use basalt_common::schema::Schema;
 use basalt_common::text::functions::TextCall;
 use basalt_common::text::{Analyzer, Kind, Statistics};
 use basalt_common::value::Type;
-use basalt_harness::duckdb;
+use basalt_harness::peers::Peer;
 use basalt_harness::selecting::{micros, scan};
 use basalt_leaf::arrow::Rows;
 use basalt_leaf::file::container::{Container, Kind as ObjectKind};
@@ -126,7 +126,7 @@ fn main() -> Result<()> {
     let setup =
         ["SET threads = 2".to_string(), format!("CREATE TABLE texts AS {}", MADE.replace("{rows}", &rows.to_string()))];
     let asked = QUERIES.map(|(_, _, predicate)| format!("SELECT count(n + length(t)) FROM texts WHERE {predicate}"));
-    let theirs = duckdb::times(&setup, &asked.each_ref().map(String::as_str), 7)?;
+    let theirs = Peer::DuckDb.answers(&setup, &asked.each_ref().map(String::as_str), 7)?;
     let fields = vec![Field::new("n", DataType::Int64, true), Field::new("t", DataType::Utf8, true)];
     let arrow = Arc::new(ArrowSchema::new(fields));
     let columns: Arc<[ScanColumn]> = (1..=2).map(|field| ScanColumn::field(FieldId(field))).collect();
@@ -149,7 +149,7 @@ fn main() -> Result<()> {
             ensure!(found == expected, "{name}: {found} rows, not {expected}");
             times.push(micros(|| scan(&versions, &selector, &schema, path, COLUMNS))?);
         }
-        println!("{name:<20} {expected:>7} {:>10.0} {:>10.0} {:>10.0}", times[0], times[1], theirs.millis * 1e3);
+        println!("{name:<20} {expected:>7} {:>10.0} {:>10.0} {:>10.0}", times[0], times[1], theirs.millis() * 1e3);
     }
     let selector = selector("search(t, 'w47')")?;
     println!("best 10 of a word that 1 in 112 rows has: {:.0}", micros(|| best(&versions, &selector, &schema))?);

@@ -7,9 +7,9 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail, ensure};
 use basalt_common::value::Value;
 use basalt_harness::broker::Broker;
-use basalt_harness::duckdb;
 use basalt_harness::generated;
 use basalt_harness::operations::Model;
+use basalt_harness::peers::{self, Peer};
 use basalt_harness::roles::Roles;
 use basalt_harness::server::{Live, Server, document_text, parse};
 use reqwest::Method;
@@ -61,7 +61,7 @@ struct Expected {
     model: Model,
     github: Option<Vec<String>>,
     queries: Vec<&'static str>,
-    rows: Vec<Vec<Json>>,
+    rows: Vec<Json>,
 }
 
 impl Expected {
@@ -110,7 +110,8 @@ impl Expected {
             setup.push(table("github"));
             queries.extend(GITHUB);
         }
-        let rows = duckdb::rows(&setup, &queries)?;
+        let answers = Peer::DuckDb.answers(&setup, &queries, 0)?;
+        let rows = answers.into_iter().map(|answer| answer.rows).collect();
         Ok(Self { model, github, queries, rows })
     }
 
@@ -131,8 +132,8 @@ impl Expected {
         for (query, theirs) in self.queries.iter().zip(&self.rows) {
             let body = json!({ "sql": query, "rows": "arrays" }).to_string();
             let (reply, _) = server.insist(Method::POST, "/v1/query", &[], &body).await?;
-            let (ours, theirs) = (&reply["rows"], Json::Array(theirs.clone()));
-            ensure!(duckdb::equal(ours, &theirs), "{query}\nours: {ours}\nDuckDB's: {theirs}");
+            let ours = &reply["rows"];
+            ensure!(peers::equal(ours, theirs), "{query}\nours: {ours}\nDuckDB's: {theirs}");
             rows += ours.as_array().map_or(0, Vec::len);
         }
         self.compare_documents(server).await?;

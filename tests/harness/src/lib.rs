@@ -16,11 +16,13 @@ pub fn workspace() -> PathBuf {
 pub mod broker;
 pub mod bucket;
 pub mod cluster;
-pub mod duckdb;
+pub mod comparison;
 pub mod failing;
 pub mod generated;
 pub mod leaf;
 pub mod operations;
+pub mod peers;
+pub mod postgres;
 pub mod roles;
 pub mod rows;
 pub mod selecting;

@@ -22,6 +22,19 @@ const DEADLINE: Duration = Duration::from_secs(60);
 /// Ticks of the system's CPU times in a second: `sysconf(_SC_CLK_TCK)` on every Linux.
 const TICKS_PER_SECOND: f64 = 100.0;
 
+/// A server that takes nearly no CPU time for so long is at rest: it begins to fold what was laid over fields a second after the last
+/// change.
+const REST: Duration = Duration::from_secs(3);
+
+/// Nearly none: clocks, and logged time.
+const REST_CPU_SECONDS_MAX: f64 = 0.06;
+
+/// How often it is looked at meanwhile.
+const REST_INTERVAL: Duration = Duration::from_millis(100);
+
+/// It rests by then: all that it has to do for a hundred GiB.
+const REST_DEADLINE: Duration = Duration::from_secs(600);
+
 /// The CPU time that a process took so far.
 ///
 /// # Errors
@@ -112,6 +125,26 @@ impl Server {
             ensure!(status.success(), "the server ended with {status}");
         }
         Ok(())
+    }
+
+    /// Waits until it is at rest.
+    ///
+    /// # Errors
+    /// It does not run, or the deadline passed.
+    pub async fn rest(&self) -> Result<()> {
+        let pid = self.pid().context("it runs")?;
+        let deadline = tokio::time::Instant::now() + REST_DEADLINE;
+        let looks = REST.div_duration_f64(REST_INTERVAL).ceil() as usize;
+        let mut seen = std::collections::VecDeque::new();
+        loop {
+            let cpu = cpu_seconds(pid)?;
+            seen.push_back(cpu);
+            if seen.len() > looks && seen.pop_front().is_some_and(|before| cpu - before <= REST_CPU_SECONDS_MAX) {
+                return Ok(());
+            }
+            ensure!(tokio::time::Instant::now() < deadline, "it does not rest");
+            tokio::time::sleep(REST_INTERVAL).await;
+        }
     }
 
     /// Sends a request with these headers.
