@@ -155,7 +155,7 @@ async fn main() -> Result<()> {
     let file = comparison.folder().join("lineitem.json");
     let loaded = comparison.load(rows.each(|_, row| document(&row)), &file).await?;
     ensure!(loaded.items == rows.count, "{} rows were made", loaded.items);
-    println!("{loaded}; {}", comparison.reopen().await?);
+    println!("documents: {loaded}; {}", comparison.reopen().await?);
     let duckdb = comparison.answers(Peer::DuckDb, comparison::duckdb_table(TABLE, &COLUMNS, &file))?;
     let clickhouse = comparison.answers(Peer::ClickHouse, comparison::clickhouse_table(TABLE, &COLUMNS, KEY, &file))?;
     std::fs::remove_file(&file)?;

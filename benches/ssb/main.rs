@@ -111,7 +111,7 @@ async fn main() -> Result<()> {
     let file = comparison.folder().join("lineorder_flat.json");
     let loaded = comparison.load(dimensions.rows(rows).map(|row| row.document()), &file).await?;
     ensure!(loaded.items == rows, "{} rows were made", loaded.items);
-    println!("{loaded}; {}", comparison.reopen().await?);
+    println!("documents: {loaded}; {}", comparison.reopen().await?);
     let duckdb = comparison.answers(Peer::DuckDb, comparison::duckdb_table(TABLE, &COLUMNS, &file))?;
     let table = comparison::clickhouse_table(TABLE, &COLUMNS, KEY, &file);
     let clickhouse = Peer::ClickHouse.rounds(&[comparison.round(table), comparison.round(patch_there())])?;

@@ -20,7 +20,7 @@ use crate::server::{Live, Server, cpu_seconds};
 const BODY_ITEMS: usize = 5_000;
 
 /// How often a query is asked for its time; once before that, unmeasured.
-pub const RUNS: usize = 15;
+pub const RUNS: usize = 31;
 
 /// While questions are asked at once after patches, some more come so often: a shard without changes for a second is at rest.
 const TRICKLE: Duration = Duration::from_millis(250);
