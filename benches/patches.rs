@@ -1,8 +1,8 @@
 //! Patches of one field of documents of 10, 100 and 1,000 fields, over HTTP, beside PostgreSQL's and ClickHouse's UPDATE in the same run.
 //!
 //! Documents lie in files when the patches begin; each patch sets one integer of one document, in bodies (statements there) of so many.
-//! ClickHouse's are lightweight updates: each statement makes a patch part; its table is sorted by the documents' ids, and it runs in
-//! the process that asks it. Rates are of wall time, with the client on the same two cores, and of the server's own CPU time, flushes,
+//! ClickHouse's are lightweight updates: each statement makes a patch part, which is not synced; its table is sorted by the documents'
+//! ids, and it runs in the process that asks it. Rates are of wall time, with the client on the same two cores, and of the server's own CPU time, flushes,
 //! merges and the end of the process included; of the others what statements took until they were done. Bytes are those that our
 //! process wrote, log and objects, and ClickHouse's; of PostgreSQL the log's alone. `BASALT_BENCH_PATCHES` says how many. Run: `make bench`.
 #![allow(clippy::print_stdout, reason = "a benchmark prints its table")]

@@ -123,7 +123,7 @@ async fn main() -> Result<()> {
     let there = millis(&before.answers);
     println!("{}", comparison.beside(&unpatched, &[("DuckDB", &millis(&duckdb)), ("ClickHouse", &there)]));
     println!(
-        "ClickHouse: {PATCHED_THERE} of 1000 rows patched in three columns in {:.1} s with {:.1} s of CPU, not merged",
+        "ClickHouse: {PATCHED_THERE} of 1000 rows patched in three columns in {:.2} s with {:.2} s of CPU, not merged",
         patched.seconds, patched.cpu_seconds
     );
     println!("{}", comparison.after(&there, &[("patched", &millis(&patched.answers))]));

@@ -228,7 +228,7 @@ impl Dimensions {
     fn order(&self, random: &mut SeededRandom, order: u64) -> Vec<Row<'_>> {
         let key = order / (SPARSE / 4) * SPARSE + order % (SPARSE / 4) + 1;
         let mut customer = between(random, 1, self.customers.len() as u64);
-        while self.customers.len() as u64 >= MORTALITY && customer % MORTALITY == 0 {
+        while self.customers.len() as u64 >= MORTALITY && customer.is_multiple_of(MORTALITY) {
             customer = between(random, 1, self.customers.len() as u64);
         }
         let (date, priority) = (random.below(ORDER_DAYS), *random.pick(&PRIORITIES));
@@ -238,7 +238,7 @@ impl Dimensions {
             .map(|line| {
                 let part = between(random, 1, self.parts.len() as u64);
                 let (quantity, discount, tax) = (between(random, 1, 50), random.below(11), random.below(9));
-                let cents = self.parts[part as usize - 1].cents;
+                let (cents, mode) = (self.parts[part as usize - 1].cents, *random.pick(&MODES));
                 let price = cents * quantity;
                 total += price * (100 - discount) / 100 * (100 + tax) / 100;
                 Row {
@@ -258,7 +258,7 @@ impl Dimensions {
                     revenue: price * (100 - discount) / 100,
                     cost: 6 * cents / 10,
                     tax,
-                    mode: *random.pick(&MODES),
+                    mode,
                 }
             })
             .collect();

@@ -14,7 +14,7 @@ use reqwest::Method;
 use serde_json::{Value as Json, json};
 
 use crate::peers::{self, Answer, Peer, Round};
-use crate::server::{Live, Server, cpu_seconds};
+use crate::server::{Live, Server, TICKS_PER_SECOND, cpu_seconds};
 
 /// Documents or patches of one request.
 const BODY_ITEMS: usize = 5_000;
@@ -24,6 +24,9 @@ pub const RUNS: usize = 31;
 
 /// While questions are asked at once after patches, some more come so often: a shard without changes for a second is at rest.
 const TRICKLE: Duration = Duration::from_millis(250);
+
+/// What other processes may take of a core before it is said.
+const OTHERS_MAX: f64 = 0.1;
 
 /// How many: some for each shard.
 const TRICKLE_ITEMS: usize = 64;
@@ -71,6 +74,32 @@ impl Display for Reopened {
             self.opened.as_secs_f64()
         )
     }
+}
+
+/// The median time of each query, and what else went on.
+#[derive(Debug)]
+pub struct Times {
+    /// In milliseconds.
+    pub millis: Vec<f64>,
+    /// CPU time that processes other than the server and this one took, by the time that passed.
+    others: f64,
+}
+
+impl Times {
+    /// What there is to say of figures that others disturbed; nothing where nobody did.
+    fn warning(&self, what: &str) -> String {
+        let disturbed = self.others > OTHERS_MAX;
+        if disturbed { format!("{what}: other processes took {:.1} cores\n", self.others) } else { String::new() }
+    }
+}
+
+/// CPU time that all processes took since the machine was started.
+fn machine_cpu_seconds() -> Result<f64> {
+    let stat = std::fs::read_to_string("/proc/stat")?;
+    let ticks = stat.lines().next().context("it has lines")?.split_whitespace().skip(1).take(8).map(str::parse::<f64>);
+    let [user, nice, system, _idle, _waiting, interrupts, soft, stolen] =
+        ticks.collect::<Result<Vec<_>, _>>()?.try_into().ok().context("eight kinds of time")?;
+    Ok((user + nice + system + interrupts + soft + stolen) / TICKS_PER_SECOND)
 }
 
 /// A server with one collection, and the queries on it.
@@ -198,16 +227,19 @@ impl<'c> Comparison<'c> {
         Round { statements, queries: self.queries.iter().map(|(_, sql)| (*sql).to_string()).collect(), runs: RUNS }
     }
 
-    /// The median time of each query, in milliseconds; its rows must be those of the peer's answer.
+    /// The times of the queries; the rows of each must be those of the peer's answer.
     ///
     /// # Errors
     /// A query fails, or has other rows.
-    pub async fn times(&self, expected: &[Answer]) -> Result<Vec<f64>> {
-        let mut times = Vec::new();
+    pub async fn times(&self, expected: &[Answer]) -> Result<Times> {
+        let others = || Ok(machine_cpu_seconds()? - self.cpu_seconds()? - cpu_seconds(std::process::id())?);
+        let (clock, before): (_, Result<f64>) = (SystemClock::default(), others());
+        let (started, mut millis) = (clock.monotonic(), Vec::new());
         for ((name, sql), expected) in self.queries.iter().zip(expected) {
-            times.push(self.time(name, sql, &expected.rows).await?);
+            millis.push(self.time(name, sql, &expected.rows).await?);
         }
-        Ok(times)
+        let passed = (clock.monotonic() - started).as_secs_f64();
+        Ok(Times { millis, others: (others()? - before?) / passed })
     }
 
     async fn time(&self, name: &str, sql: &str, expected: &Json) -> Result<f64> {
@@ -228,7 +260,7 @@ impl<'c> Comparison<'c> {
     }
 
     /// As [`Self::times`], while a few patches go on coming, so that shards do not rest and fold what was laid over their fields.
-    async fn times_at_once(&self, expected: &[Answer], items: impl Iterator<Item = String>) -> Result<Vec<f64>> {
+    async fn times_at_once(&self, expected: &[Answer], items: impl Iterator<Item = String>) -> Result<Times> {
         let items: Vec<String> = items.take(TRICKLE_ITEMS).collect();
         let trickle = async {
             loop {
@@ -252,7 +284,7 @@ impl<'c> Comparison<'c> {
     pub async fn patched<I: Iterator<Item = String>>(
         &mut self,
         items: impl Fn() -> I,
-        before: &[f64],
+        before: &Times,
         expected: &[Answer],
     ) -> Result<String> {
         let work = self.patch(items()).await?;
@@ -262,19 +294,22 @@ impl<'c> Comparison<'c> {
         let settled = self.cpu_seconds()? - cpu;
         self.reopen().await?;
         let at_rest = self.times(expected).await?;
-        let table = self.after(before, &[("at once", &at_once), ("at rest", &at_rest)]);
-        Ok(format!("patches: {work}; {settled:.1} s of CPU from the questions at once until at rest\n{table}"))
+        let table = self.after(&before.millis, &[("at once", &at_once.millis), ("at rest", &at_rest.millis)]);
+        let warnings = at_once.warning("at once") + &at_rest.warning("at rest");
+        Ok(format!(
+            "patches: {work}; {settled:.1} s of CPU from the questions at once until at rest\n{table}{warnings}"
+        ))
     }
 
     /// A table: our times, those of peers, and ours as times of the better one's.
-    pub fn beside(&self, ours: &[f64], peers: &[(&str, &[f64])]) -> String {
+    pub fn beside(&self, ours: &Times, peers: &[(&str, &[f64])]) -> String {
         let better = |query: usize| peers.iter().map(|(_, times)| times[query]).fold(f64::INFINITY, f64::min);
-        let ratios: Vec<f64> = ours.iter().enumerate().map(|(query, time)| time / better(query)).collect();
+        let ratios: Vec<f64> = ours.millis.iter().enumerate().map(|(query, time)| time / better(query)).collect();
         let mut table = format!("{:<20} {:>10}", "milliseconds", "Basalt");
         peers.iter().for_each(|(peer, _)| table += &format!(" {peer:>10}"));
         table += &format!(" {:>8}\n", "ratio");
         for (query, (name, _)) in self.queries.iter().enumerate() {
-            let _ = write!(table, "{name:<20} {:>10.2}", ours[query]);
+            let _ = write!(table, "{name:<20} {:>10.2}", ours.millis[query]);
             peers.iter().for_each(|(_, times)| table += &format!(" {:>10.2}", times[query]));
             let _ = writeln!(table, " {:>8.2}", ratios[query]);
         }
@@ -282,6 +317,7 @@ impl<'c> Comparison<'c> {
         table
             + &format!("{:<20} {:>2$.2}\n", "geometric mean", geometric_mean(&ratios), width - 20)
             + &self.worst(&ratios)
+            + &ours.warning("Basalt")
     }
 
     /// A table: times, each also as times of what it was before.

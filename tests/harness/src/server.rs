@@ -20,7 +20,7 @@ use crate::operations::Operation;
 const DEADLINE: Duration = Duration::from_secs(60);
 
 /// Ticks of the system's CPU times in a second: `sysconf(_SC_CLK_TCK)` on every Linux.
-const TICKS_PER_SECOND: f64 = 100.0;
+pub(crate) const TICKS_PER_SECOND: f64 = 100.0;
 
 /// A server that takes nearly no CPU time for so long is at rest: it begins to fold what was laid over fields a second after the last
 /// change.
