@@ -143,6 +143,13 @@ impl Filters {
         Ok(match (self.random.below(8), field.data_type()) {
             (0, _) => is_not_null(column)?,
             (1, _) => is_null(column)?,
+            // Short sets, as planners write them: one comparison or another.
+            (2, _) if self.random.chance(1, 3) => {
+                let equal = |one| Arc::new(BinaryExpr::new(Arc::clone(&column), Operator::Eq, one)) as Expression;
+                let either = |a, b| Arc::new(BinaryExpr::new(a, Operator::Or, b)) as Expression;
+                let all = (0..1 + self.random.below(2)).map(|_| self.constant(field.data_type())).collect::<Vec<_>>();
+                all.into_iter().fold(equal(constant), |chain, one| either(chain, equal(one)))
+            }
             (2, _) => {
                 let list = (0..4).map(|_| self.constant(field.data_type())).collect();
                 Arc::new(InListExpr::try_new(column, list, self.random.chance(1, 4), &self.schema)?)

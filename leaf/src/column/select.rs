@@ -31,6 +31,15 @@ impl<'p> Predicate<'p> {
         Self::Within(Bound::Included(value.clone()), Bound::Included(value))
     }
 
+    /// The values that match, if they are named.
+    pub fn values(&self) -> Option<&[Datum<'p>]> {
+        match self {
+            Self::Within(Bound::Included(low), Bound::Included(high)) if low == high => Some(std::slice::from_ref(low)),
+            Self::In(values) => Some(values),
+            _ => None,
+        }
+    }
+
     /// Whether a value between two, these included, may match.
     pub fn meets(&self, least: &Datum<'_>, greatest: &Datum<'_>) -> bool {
         // Of other types nothing is said.

@@ -81,6 +81,9 @@ impl Test {
             Tested::of(&filter.columns[index], filter.schema.field(index), schema)
         };
         let (tested, predicate) = if let Some(compared) = expression.downcast_ref::<BinaryExpr>() {
+            if *compared.op() == Operator::Or {
+                return Self::of(compared.left(), filter, schema)?.or(&Self::of(compared.right(), filter, schema)?);
+            }
             let (column, operator, constant) = match constant(compared.right()) {
                 Some(constant) => (compared.left(), *compared.op(), constant),
                 None => (compared.right(), compared.op().swap()?, constant(compared.left())?),
@@ -112,6 +115,13 @@ impl Test {
         // Ints are floats where floats are wanted.
         let of_ints = self.on.of == Type::Float && run.values().column(Type::Int).is_some();
         of_ints || run.may_match(self.on.of, &self.predicate)
+    }
+
+    /// What either lets through, if that is a set of one column's values: planners write short sets so.
+    fn or(&self, other: &Self) -> Option<Self> {
+        let (own, others) = (self.predicate.values()?, other.predicate.values()?);
+        let both = own.iter().chain(others).cloned().collect();
+        (self.on == other.on).then_some(Self { on: self.on, predicate: Predicate::In(both) })
     }
 
     /// What both let through, if that is a test of one column too.
