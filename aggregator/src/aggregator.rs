@@ -140,7 +140,7 @@ impl Aggregator {
         match self.catalog.propose(command).await {
             Ok(_) => Ok(()),
             Err(CatalogError::Refused(refusal)) => Err(refused(refusal)),
-            Err(error) => Err(Failure::new(FailureKind::Unavailable, error.to_string())),
+            Err(error) => Err(error.into_failure()),
         }
     }
 

@@ -34,6 +34,12 @@ pub fn from_datafusion(error: &DataFusionError, sql: &str) -> Failure {
         let failure = Failure::invalid("values of several types are compared that have no order among each other");
         return failure.with_hint("choose one type, as in max(field::int)");
     }
+    if let DataFusionError::Internal(text) = root
+        && let Some((_, why)) = text.split_once("Regular expression did not compile: ")
+    {
+        return Failure::invalid(format!("the regular expression cannot be used: {}", first_line(why)))
+            .with_hint("a simpler one, or several");
+    }
     let kind = match root {
         DataFusionError::ResourcesExhausted(_) => FailureKind::Resources,
         DataFusionError::Internal(_) | DataFusionError::IoError(_) | DataFusionError::ObjectStore(_) => {
@@ -57,6 +63,11 @@ pub fn from_datafusion(error: &DataFusionError, sql: &str) -> Failure {
     };
     (failure.line, failure.column) = place.unzip();
     failure
+}
+
+/// What DataFusion says of its own bugs follows on further lines.
+fn first_line(text: &str) -> &str {
+    text.lines().next().unwrap_or_default()
 }
 
 /// The error's own words, without DataFusion's name for its kind.

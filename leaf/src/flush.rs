@@ -64,6 +64,9 @@ pub enum FlushError {
     /// Work off the async threads ended in the middle.
     #[error("the checkpoint cannot be taken: {0}")]
     Stopped(String),
+    /// A batch did: the shard has to begin anew.
+    #[error("a batch was not applied to its end, so there is nothing to write; see why, and restart the leaf")]
+    HalfApplied,
 }
 
 /// Flushes one shard.
@@ -89,10 +92,10 @@ impl Flusher {
         Self { served, writer, log, catalog, clock, config }
     }
 
-    /// Flushes when it is time, until the collection is dropped or another writes the shard.
+    /// Flushes when it is time, until the collection is dropped, another writes the shard or there is nothing whole to write.
     pub async fn run(mut self) {
         let mut progress = self.served.progress();
-        let mut since = None;
+        let (mut since, mut uncut) = (None, false);
         let mut delay = self.config.retry_delay_min;
         loop {
             let seen = progress.borrow_and_update().clone();
@@ -105,6 +108,8 @@ impl Flusher {
                     let age = now - *since.get_or_insert(now);
                     Some(self.wait(&seen, Unflushed { bytes: seen.unflushed_bytes(), age }))
                 }
+                // In a full log nothing comes that would bring the next flush.
+                false if uncut => Some(Duration::ZERO),
                 false => None,
             };
             if wait != Some(Duration::ZERO) {
@@ -116,7 +121,7 @@ impl Flusher {
             }
             match self.flush().await {
                 Ok(()) => {
-                    since = None;
+                    (since, uncut) = (None, false);
                     delay = self.config.retry_delay_min;
                 }
                 // The process is stopping; what was written counts all the same.
@@ -125,9 +130,10 @@ impl Flusher {
                     let shard = self.served.id();
                     error!(%shard, error = %failure, ?delay, "the shard is not flushed");
                     self.served.note_flush_failed(failure.to_string());
-                    if matches!(failure, FlushError::Store(StoreError::Raced { .. })) {
+                    if matches!(failure, FlushError::Store(StoreError::Raced { .. }) | FlushError::HalfApplied) {
                         return;
                     }
+                    uncut |= matches!(failure, FlushError::Log(LogError::Full { .. } | LogError::Unavailable { .. }));
                     tokio::select! {
                         () = tokio::time::sleep(delay) => {}
                         () = self.served.dropped() => {}
@@ -161,6 +167,7 @@ impl Flusher {
             served.checkpoint()
         });
         let checkpoint = checkpoint.await.map_err(|error| FlushError::Stopped(error.to_string()))?;
+        let checkpoint = checkpoint.ok_or(FlushError::HalfApplied)?;
         let started = self.clock.monotonic();
         let before = self.writer.newest().cloned();
         let indexes = Indexes::of(self.catalog.as_ref(), self.served.id().collection);

@@ -55,13 +55,12 @@ pub struct SegmentDamage {
 
 impl From<SegmentDamage> for DataFusionError {
     fn from(damage: SegmentDamage) -> Self {
-        match &damage.cause {
-            ColumnError::Unavailable(_) => {
-                let failure = Failure::new(FailureKind::Unavailable, damage.to_string());
-                Self::External(Box::new(failure.with_hint("try again when the object store can be read")))
-            }
-            _ => Self::External(Box::new(damage)),
-        }
+        let failure = match &damage.cause {
+            ColumnError::Unavailable(_) => Failure::new(FailureKind::Unavailable, damage.to_string())
+                .with_hint("try again when the object store can be read"),
+            _ => Failure::new(FailureKind::Internal, damage.to_string()),
+        };
+        Self::External(Box::new(failure))
     }
 }
 

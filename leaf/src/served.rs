@@ -163,12 +163,14 @@ impl Served {
         Ok(())
     }
 
-    /// All that the shard is made of now. Blocks while a batch is applied.
+    /// All that the shard is made of now; none where a batch ended in its middle, as what the log decides is not all of one position
+    /// then. Blocks while a batch is applied.
     ///
     /// # Panics
     /// The shard has not begun.
-    pub fn checkpoint(&self) -> Checkpoint {
-        self.state().replica.lock().unwrap_or_else(PoisonError::into_inner).checkpoint()
+    pub fn checkpoint(&self) -> Option<Checkpoint> {
+        let replica = self.state().replica.lock().unwrap_or_else(PoisonError::into_inner);
+        replica.shard().is_whole().then(|| replica.checkpoint())
     }
 
     /// How far it is, and every change of that.

@@ -30,7 +30,9 @@ pub fn grow(schema: &Schema, items: &mut Vec<Item>, errors: &mut Vec<ItemError>,
                 }
                 grown.register(schema, |schema| schema.register_object(FieldId::ROOT, document, &mut |_, _| {}))
             }
-            Change::Patch { operations, .. } => grown.register(schema, |schema| patch::register(schema, operations)),
+            Change::Patch { operations, .. } => {
+                grown.register(schema, |schema| patch::register_within(schema, operations, fields_max as usize))
+            }
             Change::UpsertFlat(_) | Change::Delete => return true,
         };
         let good = fields <= fields_max as usize;
@@ -38,7 +40,8 @@ pub fn grow(schema: &Schema, items: &mut Vec<Item>, errors: &mut Vec<ItemError>,
             true => grown.accept(),
             false => {
                 grown.reject();
-                let message = format!("the collection would have {fields} fields, and fields_max is {fields_max}");
+                let message =
+                    format!("the collection would have {fields} fields or more, and fields_max is {fields_max}");
                 errors.push(ItemError { index: item.index, byte_offset: None, id: item.id.clone(), message });
             }
         }
@@ -75,6 +78,7 @@ impl Growing {
 
 #[cfg(test)]
 mod tests {
+    use basalt_common::patch::PatchOperation;
     use basalt_common::value::Object;
 
     use super::{Change, Item, Schema, Value, grow};
@@ -93,5 +97,19 @@ mod tests {
         assert_eq!(items.iter().map(|item| item.index).collect::<Vec<_>>(), [0, 2, 3]);
         assert_eq!(errors.iter().map(|error| error.index).collect::<Vec<_>>(), [1]);
         assert!(grow(&grown, &mut items, &mut errors, 3).is_none(), "nothing is new the second time");
+    }
+
+    /// Each copy of an object into itself doubles its fields.
+    #[test]
+    fn copies_without_end_are_refused_at_the_limit() {
+        let copy = |n| PatchOperation::Copy { from: vec!["o".into()], path: vec!["o".into(), format!("c{n}")] };
+        let object = PatchOperation::Add { path: vec!["o".into(), "x".into()], value: Value::Int(1) };
+        let operations = [object].into_iter().chain((0..64).map(copy)).collect();
+        let change = Change::Patch { operations, insert: true };
+        let mut items = vec![Item { index: 7, id: Some("a".into()), change, stamp: None }, upsert(8, &["b"])];
+        let mut errors = Vec::new();
+        let grown = grow(&Schema::default(), &mut items, &mut errors, 1_000).expect("a field is new");
+        assert_eq!((grown.len(), items.len()), (1, 1));
+        assert!(errors[0].index == 7 && errors[0].message.contains("fields_max is 1000"), "{errors:?}");
     }
 }

@@ -76,7 +76,7 @@ impl Shared {
                 Ok(state) => return find(&state, id),
                 // Others took the last fields meanwhile: which items fit is decided again.
                 Err(CatalogError::Refused(Refusal::TooManyFields { .. })) => {}
-                Err(error) => return Err(Failure::new(FailureKind::Unavailable, error.to_string())),
+                Err(error) => return Err(error.into_failure()),
             }
         }
         Err(Failure::new(FailureKind::Unavailable, "too many writers add fields at once").with_hint("send it again"))

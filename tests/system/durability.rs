@@ -18,7 +18,7 @@ use basalt_common::position::{LogPosition, SourcePartition, SourceRange};
 use basalt_common::retention::RetentionSettings;
 use basalt_common::schema::Schema;
 use basalt_common::value::{Object, Value};
-use basalt_harness::failing::FailingStore;
+use basalt_harness::failing::{FailingLog, FailingStore};
 use basalt_leaf::counters::Counters;
 use basalt_leaf::flush::FlushConfig;
 use basalt_leaf::pipeline::Pipeline;
@@ -58,8 +58,12 @@ struct Life {
 impl Life {
     /// Starts a leaf on the log in a folder, and waits until it has caught up.
     fn start(folder: &Path, store: impl Into<Store>, flush: FlushConfig, incarnation: u128) -> Result<Self> {
+        Self::start_on(Arc::new(LocalLog::open(folder, LocalLogConfig::default(), incarnation)?), store.into(), flush)
+    }
+
+    /// The same on a log that is open.
+    fn start_on(log: Arc<dyn ShardLog>, store: Store, flush: FlushConfig) -> Result<Self> {
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
-        let log: Arc<dyn ShardLog> = Arc::new(LocalLog::open(folder, LocalLogConfig::default(), incarnation)?);
         let catalog: Arc<dyn Catalog> = Arc::new(runtime.block_on(LocalCatalog::open(Arc::clone(&log)))?);
         if catalog.state().collection(SHARD.collection).is_none() {
             let command = Command::CreateCollection {
@@ -85,7 +89,7 @@ impl Life {
         let pipeline = Pipeline {
             catalog: Arc::clone(&catalog),
             log: Arc::clone(&log),
-            store: store.into(),
+            store,
             shards: Arc::clone(&shards),
             policy: MergePolicy::default(),
             merges: basalt_leaf::compactor::permits(),
@@ -237,6 +241,38 @@ fn a_store_that_is_away_bounds_memory_and_loses_nothing() -> Result<()> {
     failing.fail(0);
     leaf.applied(last)?;
     leaf.check(&rounds)?;
+    leaf.kill();
+    Ok(())
+}
+
+/// A log that cannot be cut, for there is no space to note it, is cut once there is: also where nothing is written meanwhile, as in a full
+/// log nothing can be.
+#[test]
+fn a_log_that_could_not_be_cut_is_cut_later() -> Result<()> {
+    let folder = tempfile::tempdir()?;
+    let log = LocalLog::open(folder.path().join("log"), LocalLogConfig::default(), 7)?;
+    let log = Arc::new(FailingLog::new(Arc::new(log)));
+    log.fill(true);
+    let leaf = Life::start_on(Arc::clone(&log) as _, directory(folder.path())?.into(), when_asked())?;
+    leaf.applied(leaf.append(0..10, 1, Vec::new())?)?;
+    leaf.flush()?;
+    let once = |so: &dyn Fn() -> bool| {
+        let deadline = SystemClock::default();
+        let started = deadline.monotonic();
+        while !so() {
+            ensure!(
+                deadline.monotonic() - started < PATIENCE,
+                "{} cuts were refused: it is not tried again",
+                log.refused()
+            );
+            std::thread::yield_now();
+        }
+        Ok(())
+    };
+    once(&|| log.refused() > 2)?;
+    log.fill(false);
+    once(&|| leaf.runtime.block_on(log.start(SHARD)).is_ok_and(|start| start == LogPosition(1)))?;
+    leaf.check(&[1; 10])?;
     leaf.kill();
     Ok(())
 }

@@ -9,10 +9,14 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 mod aggregates;
 mod bad_input;
+mod damaged_files;
 mod distribution;
 mod durability;
 mod elsewhere;
+mod extremes;
 mod filters;
+mod full_disk;
+mod hostile;
 mod joins;
 mod kills;
 mod live;

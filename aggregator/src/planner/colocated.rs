@@ -36,9 +36,9 @@ pub(super) fn join_in_place(plan: Arc<dyn ExecutionPlan>) -> Result<Arc<dyn Exec
 fn rewrite(plan: Arc<dyn ExecutionPlan>, bound: bool) -> Result<Arc<dyn ExecutionPlan>> {
     if let Some(join) = plan.downcast_ref::<HashJoinExec>()
         && !bound
-        && let Some((left, right)) = colocated_inputs(join)
+        && let Some(inputs) = colocated_inputs(join)
     {
-        let children = vec![rewrite(left, false)?, rewrite(right, false)?];
+        let children = vec![rewrite(inputs.left, false)?, rewrite(inputs.right, false)?];
         let builder = join.builder().with_partition_mode(PartitionMode::Partitioned).reset_state();
         return builder.with_new_children(children)?.recompute_properties().build_exec();
     }
@@ -65,7 +65,13 @@ fn binds_child(plan: &Arc<dyn ExecutionPlan>, child: usize, bound: bool) -> bool
     }
 }
 
-type Inputs = (Arc<dyn ExecutionPlan>, Arc<dyn ExecutionPlan>);
+/// The inputs of a join as they lie, and how their rows do.
+struct Inputs {
+    left: Arc<dyn ExecutionPlan>,
+    right: Arc<dyn ExecutionPlan>,
+    left_layout: ShardLayout,
+    right_layout: ShardLayout,
+}
 
 /// The join's inputs as they lie, if joining them there is right.
 fn colocated_inputs(join: &HashJoinExec) -> Option<Inputs> {
@@ -77,7 +83,8 @@ fn colocated_inputs(join: &HashJoinExec) -> Option<Inputs> {
     let same_type =
         left.schema().field(left_layout.key).data_type() == right.schema().field(right_layout.key).data_type();
     let on_keys = join.on().iter().any(|(l, r)| is_column(l, left_layout.key) && is_column(r, right_layout.key));
-    (same_type && on_keys).then(|| (Arc::clone(left), Arc::clone(right)))
+    let (left, right) = (Arc::clone(left), Arc::clone(right));
+    (same_type && on_keys).then_some(Inputs { left, right, left_layout, right_layout })
 }
 
 /// The plan below a hash repartitioning or a merge of partitions without a limit, else the plan itself.
@@ -120,8 +127,9 @@ fn layout(plan: &Arc<dyn ExecutionPlan>) -> Option<ShardLayout> {
 
 /// The layout of what a join puts out, if it is done in place: by the key of a side of which every row has its own.
 fn join_layout(join: &HashJoinExec) -> Option<ShardLayout> {
-    let (left, right) = colocated_inputs(join)?;
-    let (left_layout, right_key) = (layout(&left)?, layout(&right)?.key);
+    // The layouts are not asked for again: that would double the time with each join.
+    let Inputs { left, left_layout, right_layout, .. } = colocated_inputs(join)?;
+    let right_key = right_layout.key;
     let right_at = left.schema().fields().len() + right_key;
     let keys = match join.join_type() {
         JoinType::Inner => vec![left_layout.key, right_at],

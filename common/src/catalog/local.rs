@@ -11,6 +11,7 @@ use bytes::Bytes;
 use tokio::sync::{Mutex, watch};
 
 use super::{Catalog, CatalogError, CatalogState, Command};
+use crate::failure::{Failure, FailureKind};
 use crate::id::{CollectionId, ShardId};
 use crate::log::ShardLog;
 
@@ -21,7 +22,10 @@ const SHARD: ShardId = ShardId { collection: CollectionId(0), shard: 0 };
 const VERSION: u8 = 1;
 
 /// A [`Catalog`] in one log.
-pub struct LocalCatalog {
+pub struct LocalCatalog(Arc<Kept>);
+
+/// What a catalog is made of.
+struct Kept {
     log: Arc<dyn ShardLog>,
     states: watch::Sender<Arc<CatalogState>>,
     /// All commands, in order, for nodes that follow. Held from looking at the state until a command is in the log.
@@ -48,12 +52,13 @@ impl LocalCatalog {
             state = state.apply(&command).map_err(|refusal| damaged(refusal.to_string()))?;
             commands.push(command);
         }
-        Ok(Self { log, states: watch::Sender::new(Arc::new(state)), commands: Mutex::new(commands) })
+        let (states, commands) = (watch::Sender::new(Arc::new(state)), Mutex::new(commands));
+        Ok(Self(Arc::new(Kept { log, states, commands })))
     }
 
     /// The commands behind a version, at most so many.
     pub async fn commands_since(&self, version: u64, commands_max: usize) -> Vec<Command> {
-        let commands = self.commands.lock().await;
+        let commands = self.0.commands.lock().await;
         let start = usize::try_from(version).unwrap_or(usize::MAX).min(commands.len());
         commands[start..].iter().take(commands_max).cloned().collect()
     }
@@ -62,13 +67,34 @@ impl LocalCatalog {
 #[async_trait]
 impl Catalog for LocalCatalog {
     fn state(&self) -> Arc<CatalogState> {
-        Arc::clone(&self.states.borrow())
+        self.0.state()
     }
 
     fn watch(&self) -> watch::Receiver<Arc<CatalogState>> {
-        self.states.subscribe()
+        self.0.states.subscribe()
     }
 
+    async fn propose(&self, command: Command) -> Result<Arc<CatalogState>, CatalogError> {
+        let kept = Arc::clone(&self.0);
+        // Whoever asks may go away in the middle, as a client's connection does: what comes into the log has to come into the state,
+        // or the next command is one that the log's state does not allow.
+        match tokio::spawn(async move { kept.propose(command).await }).await {
+            Ok(done) => done,
+            Err(ended) if ended.is_panic() => std::panic::resume_unwind(ended.into_panic()),
+            Err(_) => {
+                let stopping = "the node is stopping; look whether it was done when it is back";
+                Err(CatalogError::Unreachable(Failure::new(FailureKind::Unavailable, stopping)))
+            }
+        }
+    }
+}
+
+impl Kept {
+    fn state(&self) -> Arc<CatalogState> {
+        Arc::clone(&self.states.borrow())
+    }
+
+    /// Does a command; not to be left in the middle.
     async fn propose(&self, command: Command) -> Result<Arc<CatalogState>, CatalogError> {
         let mut commands = self.commands.lock().await;
         let next = Arc::new(self.state().apply(&command)?);
@@ -115,5 +141,28 @@ mod tests {
         let catalog = LocalCatalog::open(open()).await.expect("it is readable");
         assert_eq!(catalog.state().version(), 1);
         assert!(catalog.state().workspaces().contains_key("a"));
+    }
+
+    /// A client may go away while its command is on its way into the log: what comes into the log comes into the state.
+    #[tokio::test]
+    async fn a_command_whose_asker_went_away_is_done() {
+        let folder = tempfile::tempdir().expect("a folder can be made");
+        let open = || Arc::new(LocalLog::open(folder.path(), LocalLogConfig::default(), 7).expect("the log opens"));
+        {
+            let catalog = LocalCatalog::open(open()).await.expect("it is empty");
+            for number in 0..10 {
+                let create = || Command::CreateWorkspace { name: format!("w{number}"), description: String::new() };
+                tokio::select! {
+                    biased;
+                    done = catalog.propose(create()) => assert!(done.is_ok(), "{done:?}"),
+                    () = std::future::ready(()) => {}
+                }
+                let again = catalog.propose(create()).await;
+                assert!(matches!(again, Ok(_) | Err(CatalogError::Refused(_))), "{again:?}");
+            }
+            assert_eq!(catalog.state().version(), 10);
+        }
+        let catalog = LocalCatalog::open(open()).await.expect("what it holds is what was allowed");
+        assert_eq!(catalog.state().version(), 10);
     }
 }

@@ -21,7 +21,7 @@ use async_trait::async_trait;
 use thiserror::Error;
 use tokio::sync::watch;
 
-use crate::failure::Failure;
+use crate::failure::{Failure, FailureKind};
 use crate::log::LogError;
 
 pub use command::{Command, Refusal};
@@ -50,6 +50,18 @@ pub enum CatalogError {
         /// What is wrong.
         reason: String,
     },
+}
+
+impl CatalogError {
+    /// What a client is told whose command was not done for another reason than that the state does not allow it.
+    pub fn into_failure(self) -> Failure {
+        let kind = match &self {
+            Self::Log(LogError::Full { .. }) => FailureKind::TooManyRequests,
+            Self::Unreachable(failure) => failure.kind,
+            _ => FailureKind::Unavailable,
+        };
+        Failure::new(kind, self.to_string())
+    }
 }
 
 /// The catalog as every role sees it.

@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 
 use super::number::{NoSum, increment};
-use super::{PatchError, PatchOperation};
+use super::{Copied, PatchError, PatchOperation};
 use crate::value::{DEPTH_CEILING, Object, Value};
 
 /// Applies all operations in order.
@@ -15,7 +15,13 @@ use crate::value::{DEPTH_CEILING, Object, Value};
 /// The first operation that fails; the document is then half changed, so give a copy.
 pub fn apply_all(document: &mut Object, operations: &[PatchOperation]) -> Result<(), PatchError> {
     let mut root = Value::Object(std::mem::take(document));
+    let mut copied = Copied::default();
     for operation in operations {
+        if let PatchOperation::Copy { from, path } = operation
+            && let Some(value) = find(&root, from)
+        {
+            copied.count(path, value)?;
+        }
         apply_within(&mut root, operation)?;
     }
     match root {

@@ -25,6 +25,10 @@ pub use read::{PatchSyntaxError, parse_merge, parse_operations};
 /// Keys and array indices from the document down; empty for the document itself.
 pub type Pointer = Vec<String>;
 
+/// What the copies of one patch may make: as much as a document may be unless set otherwise. What becomes of a patch depends on it, so
+/// it never changes.
+pub const COPIED_BYTES_MAX: usize = 16 << 20;
+
 /// One operation of a patch.
 #[derive(Debug, Clone, PartialEq)]
 pub enum PatchOperation {
@@ -131,15 +135,44 @@ pub enum PatchError {
     /// The document would be deeper than any may be.
     #[error("{} would be too deep", FieldPath::from(.0.clone()))]
     TooDeep(Pointer),
+    /// Copies that hold what was copied before would grow without end.
+    #[error("{} would be too large: the copies of one patch take {COPIED_BYTES_MAX} bytes at most", FieldPath::from(.0.clone()))]
+    TooLarge(Pointer),
     /// A move or copy would make a field that the collection did not have when the patch was sent.
     #[error("the collection has no field {} yet; add it to a document, then send the patch again", FieldPath::from(.0.clone()))]
     UnknownField(Pointer),
 }
 
+/// What the copies of one patch have made.
+#[derive(Debug, Default)]
+pub struct Copied(usize);
+
+impl Copied {
+    /// Counts a value that is to be copied to a path.
+    ///
+    /// # Errors
+    /// It is too much for one patch.
+    pub fn count(&mut self, path: &[String], value: &Value) -> Result<(), PatchError> {
+        self.0 = self.0.saturating_add(value.weight());
+        match self.0 <= COPIED_BYTES_MAX {
+            true => Ok(()),
+            false => Err(PatchError::TooLarge(path.to_vec())),
+        }
+    }
+}
+
 /// Registers every field that a patch may write. What a path means (a key or an array's index) is known only where the
 /// document is, so indices are registered as keys too.
 pub fn register(schema: &mut Schema, operations: &[PatchOperation]) {
+    register_within(schema, operations, usize::MAX);
+}
+
+/// The same, but leaves the operations that are left as soon as there are more fields than `fields_max`: each copy may double them.
+pub fn register_within(schema: &mut Schema, operations: &[PatchOperation], fields_max: usize) {
     for operation in operations {
+        if schema.len() > fields_max {
+            return;
+        }
         match operation {
             PatchOperation::Add { path, value }
             | PatchOperation::Replace { path, value }

@@ -147,3 +147,12 @@ fn a_program_of_other_bytes_is_refused() {
     bytes.push(0);
     assert!(decode(&bytes).is_err());
 }
+
+/// An array that is copied into itself again and again doubles each time.
+#[test]
+fn copies_that_hold_what_was_copied_are_bounded() {
+    let copy = r#"{"op":"copy","from":"/a","path":"/a/-"}"#;
+    let patch = |count: usize| format!("[{}]", vec![copy; count].join(","));
+    check(r#"{"a":[1]}"#, &patch(2), Ok(r#"{"a":[1,[1],[1,[1]]]}"#));
+    check(r#"{"a":[1]}"#, &patch(64), Err("a.- would be too large: the copies of one patch take 16777216 bytes"));
+}

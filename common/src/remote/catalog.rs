@@ -43,7 +43,7 @@ enum CatalogCall {
 enum ProposeReply {
     Done { version: u64 },
     Refused(Refusal),
-    Failed(String),
+    Failed(Failure),
 }
 
 fn encode(value: &impl Serialize) -> Bytes {
@@ -70,7 +70,7 @@ pub async fn answer_catalog_call(catalog: &LocalCatalog, body: &[u8]) -> Result<
         CatalogCall::Propose { command } => Ok(encode(&match catalog.propose(*command).await {
             Ok(state) => ProposeReply::Done { version: state.version() },
             Err(CatalogError::Refused(refusal)) => ProposeReply::Refused(refusal),
-            Err(error) => ProposeReply::Failed(error.to_string()),
+            Err(error) => ProposeReply::Failed(error.into_failure()),
         })),
     }
 }
@@ -183,9 +183,7 @@ impl Catalog for RemoteCatalog {
                 })
             }
             ProposeReply::Refused(refusal) => Err(refusal.into()),
-            ProposeReply::Failed(reason) => {
-                Err(CatalogError::Unreachable(Failure::new(FailureKind::Unavailable, reason)))
-            }
+            ProposeReply::Failed(failure) => Err(CatalogError::Unreachable(failure)),
         }
     }
 }

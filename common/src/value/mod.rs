@@ -138,6 +138,23 @@ impl Value {
         }
     }
 
+    /// About how many bytes the value takes wherever it is kept. The same everywhere and always: patches are judged by it.
+    pub fn weight(&self) -> usize {
+        /// What a value takes beside its bytes.
+        const EACH: usize = 8;
+        EACH + match self {
+            Self::Null | Self::Bool(_) | Self::Int(_) | Self::Float(_) => 0,
+            Self::Timestamp(_) | Self::Date(_) | Self::Time(_) => 0,
+            Self::Decimal(_) => 4 * EACH,
+            Self::String(text) => text.len(),
+            Self::Bytes(bytes) | Self::Geography(bytes) => bytes.len(),
+            Self::Array(items) => items.iter().map(Self::weight).sum(),
+            Self::Object(fields) => fields.iter().map(|(key, value)| key.len() + value.weight()).sum(),
+            Self::Vector(items) => items.len() * size_of::<f32>(),
+            Self::Tagged(tagged) => tagged.tag.len() + tagged.text.len(),
+        }
+    }
+
     /// How many bytes of heap the value holds beside its own `size_of::<Value>()`: an estimate for memory budgets,
     /// which counts what is allocated but not the allocator's own overhead.
     pub fn heap_bytes(&self) -> usize {

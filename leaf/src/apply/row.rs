@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 
 use basalt_common::id::FieldId;
 use basalt_common::patch::{
-    PatchError, PatchOperation, apply_within, check_depth, check_document, find, increment_value,
+    Copied, PatchError, PatchOperation, apply_within, check_depth, check_document, find, increment_value,
 };
 use basalt_common::schema::Schema;
 use basalt_common::value::{Object, Value};
@@ -29,11 +29,12 @@ pub(super) struct RowEditor<'s, R> {
     version: u64,
     read: R,
     changes: BTreeMap<FieldId, Option<Value>>,
+    copied: Copied,
 }
 
 impl<'s, R: Fn(FieldId) -> Option<Value>> RowEditor<'s, R> {
     pub(super) fn new(schema: &'s Schema, version: u64, read: R) -> Self {
-        Self { schema, version, read, changes: BTreeMap::new() }
+        Self { schema, version, read, changes: BTreeMap::new(), copied: Copied::default() }
     }
 
     /// The fields to write: their new values, or `None` where they go.
@@ -237,6 +238,7 @@ impl<'s, R: Fn(FieldId) -> Option<Value>> RowEditor<'s, R> {
             }
             PatchOperation::Copy { from, path } => {
                 let copied = self.found(from)?;
+                self.copied.count(path, &copied)?;
                 self.add_at(path, &copied)
             }
             PatchOperation::Merge { object } => {

@@ -1,9 +1,9 @@
 //! How a shard's documents are laid out: which segments are merged, what is folded, and what lies in files. None of it shows in what the
-//! shard answers.
+//! shard answers. Where a batch ended in its middle nothing is laid out otherwise any more: it would be seen.
 
 use std::sync::Arc;
 
-use super::{Shard, Snapshot, version_mut};
+use super::{Shard, version_mut};
 use crate::compaction::{Compacted, Compaction, Fold, Folded, Journal};
 use crate::field::Ids;
 use crate::generation::{Generation, GenerationId};
@@ -72,7 +72,7 @@ impl Shard {
     /// Begins a merge beside the shard, if the policy wants one and none is under way: [`Compaction::run`] makes it, without the
     /// shard, [`Self::take_compacted`] takes it in.
     pub fn begin_compaction(&mut self) -> Option<Compaction> {
-        if self.journal.is_some() || self.damage.is_some() {
+        if self.journal.is_some() || !self.is_whole() {
             return None;
         }
         self.begin(self.plan(usize::MAX))
@@ -80,7 +80,7 @@ impl Shard {
 
     /// Begins to merge the segments in memory before they are flushed, as [`Self::begin_compaction`] does others.
     pub fn begin_gathering(&mut self) -> Option<Compaction> {
-        if self.journal.is_some() || self.damage.is_some() {
+        if self.journal.is_some() || !self.is_whole() {
             return None;
         }
         let in_memory = self.versions.values().filter(|version| matches!(version.segment().ids(), Ids::Memory(_)));
@@ -103,7 +103,7 @@ impl Shard {
     /// rest, and nothing else is under way:
     /// [`Fold::run`] does it, without the shard, [`Self::take_folded`] takes it in.
     pub fn begin_fold(&mut self, at_rest: bool) -> Option<Fold> {
-        if self.journal.is_some() || self.damage.is_some() {
+        if self.journal.is_some() || !self.is_whole() {
             return None;
         }
         let mut laid = Vec::new();
@@ -133,9 +133,12 @@ impl Shard {
     /// It is not what was begun.
     pub fn take_folded(&mut self, folded: &Folded) {
         let journal = self.journal.take().expect("what is taken in was begun");
+        if !self.is_whole() {
+            return;
+        }
         let version = version_mut(&mut self.versions, folded.segment);
         version.fold(&folded.generation, journal.laid_over(folded, &self.written));
-        self.newest.publish(Snapshot::new(self.applied, self.versions.values().cloned().collect()));
+        self.publish_layout();
     }
 
     /// Takes in a merge that was begun, with all that happened to its rows since.
@@ -144,13 +147,16 @@ impl Shard {
     /// It is not the one that was begun.
     pub fn take_compacted(&mut self, compacted: &Compacted) {
         let journal = self.journal.take().expect("a merge is taken in that was begun");
+        if !self.is_whole() {
+            return;
+        }
         let (laid, buried) = journal.carry_over(compacted);
         let mut version = SegmentVersion::new(Arc::clone(&compacted.segment));
         laid.into_iter().for_each(|(field, run)| version.lay(field, run, &self.written));
         buried.into_iter().for_each(|rows| version.bury(rows));
         let before: Vec<SegmentId> = compacted.moves.iter().map(|(segment, _)| *segment).collect();
         self.replace(&before, version);
-        self.newest.publish(Snapshot::new(self.applied, self.versions.values().cloned().collect()));
+        self.publish_layout();
     }
 
     /// Forgets a merge or a fold that was begun and cannot be made: nothing is noted for it any more.
@@ -160,6 +166,9 @@ impl Shard {
 
     /// Takes segments and generations that lie in files, in place of those in memory that hold the same.
     pub fn take_files(&mut self, files: Files) {
+        if !self.is_whole() {
+            return;
+        }
         let Files { segments, generations } = files;
         let there = segments.into_iter().filter(|segment| self.versions.contains_key(&segment.id()));
         let there: Vec<Arc<Segment>> = there.collect();
@@ -174,6 +183,6 @@ impl Shard {
                 version_mut(&mut self.versions, segment).take_generation(&generation);
             }
         }
-        self.newest.publish(Snapshot::new(self.applied, self.versions.values().cloned().collect()));
+        self.publish_layout();
     }
 }

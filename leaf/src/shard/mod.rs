@@ -17,6 +17,7 @@ use basalt_common::schema::Schema;
 use thiserror::Error;
 
 use crate::apply::{Applier, Changes, Outcome, Versions};
+use crate::column::ColumnError;
 use crate::compaction::Journal;
 use crate::keys::Keys;
 use crate::overlay::WrittenBytes;
@@ -145,9 +146,12 @@ pub struct Shard {
     newest: Newest,
     /// What happens to segments that are being merged beside it.
     journal: Option<Journal>,
-    /// The damage by which a batch was not applied: what it left is no state.
+    /// Why a batch was not applied to its end: what it left is no state, and nobody gets to see it.
     damage: Option<SegmentDamage>,
 }
+
+/// What is wrong with a shard whose batch ended in its middle for another reason than damage.
+const HALF_APPLIED: ColumnError = ColumnError::Damaged("a batch was not applied to its end");
 
 impl Shard {
     /// An empty shard.
@@ -219,18 +223,25 @@ impl Shard {
     pub fn apply(&mut self, position: LogPosition, batch: &Batch, schema: &Schema) -> Result<Vec<Outcome>, ApplyError> {
         assert!(self.applied.is_none_or(|applied| applied < position), "batches apply in the order of the log");
         check(position, batch, schema)?;
-        let outcomes = self.apply_checked(batch, schema).map_err(|damage| {
-            self.damage = Some(damage.clone());
-            ApplyError::Damaged { position, damage }
-        })?;
-        self.publish(position);
-        Ok(outcomes)
+        if let Some(damage) = self.damage.clone() {
+            return Err(ApplyError::Damaged { position, damage });
+        }
+        // Also where it ends by a panic.
+        self.damage = Some(SegmentDamage { segment: self.next_segment, field: None, cause: HALF_APPLIED });
+        match self.apply_checked(batch, schema) {
+            Ok(outcomes) => {
+                self.damage = None;
+                self.publish(position);
+                Ok(outcomes)
+            }
+            Err(damage) => {
+                self.damage = Some(damage.clone());
+                Err(ApplyError::Damaged { position, damage })
+            }
+        }
     }
 
     fn apply_checked(&mut self, batch: &Batch, schema: &Schema) -> Result<Vec<Outcome>, SegmentDamage> {
-        if let Some(damage) = &self.damage {
-            return Err(damage.clone());
-        }
         if let Some(retention) = batch.header.retention {
             self.let_go(retention.let_go(batch.header.logged_at_micros))?;
         }
@@ -273,8 +284,18 @@ impl Shard {
 
     fn publish(&mut self, position: LogPosition) {
         self.applied = Some(position);
+        self.publish_layout();
+    }
+
+    /// Publishes what is applied, laid out as it is now.
+    fn publish_layout(&self) {
         let segments = self.versions.values().cloned().collect();
         self.newest.publish(Snapshot::new(self.applied, segments));
+    }
+
+    /// Whether all that was begun was applied to its end. If not, only the newest snapshot is of use.
+    pub fn is_whole(&self) -> bool {
+        self.damage.is_none()
     }
 
     /// The rows of a snapshot that have one of these `_id`s, by segment; `None` where the snapshot is older than the keys and

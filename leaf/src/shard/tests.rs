@@ -11,8 +11,8 @@ use datafusion::arrow::array::StringArray;
 use datafusion::arrow::datatypes::DataType;
 
 use super::{
-    ApplyError, Batch, FieldId, LogPosition, MergePolicy, Outcome, Schema, SegmentDamage, SegmentId, SegmentVersion,
-    Shard, ShardCheckpoint, Snapshot,
+    ApplyError, Batch, FieldId, Files, LogPosition, MergePolicy, Outcome, Schema, SegmentDamage, SegmentId,
+    SegmentVersion, Shard, ShardCheckpoint, Snapshot,
 };
 use crate::column::{self, Column, ColumnError};
 use crate::field::Ids;
@@ -137,4 +137,34 @@ fn damage_met_by_a_key_travels() {
         assert_eq!(shard.apply(position, &batch, &schema), Err(stopped));
     }
     assert_eq!(refused(&shard, "y"), damage);
+}
+
+/// A batch that met damage in its middle is in no snapshot and no checkpoint, whatever happens to the shard then: recovery applies
+/// it to the state before.
+#[test]
+fn a_batch_that_met_damage_shows_nowhere() {
+    let ids = StringArray::from(vec![None, Some("y")]);
+    let mut bytes = Vec::new();
+    column::encode(&ids, &mut bytes).expect("a storage type");
+    let column = Column::open(bytes.into(), &DataType::Utf8, 2).expect("it was just written");
+    let ids = Ids::File(Box::new(Piece::open(column, 0)), 2);
+    let segment = Segment::of_parts(SegmentId(0), ids, None, BTreeMap::new(), SegmentBytes { total: 0, column_max: 0 });
+    let run = KeyRun::of(&StringArray::from(vec!["x", "y"]));
+    let version = Arc::new(SegmentVersion::new(segment.with_key_run(run)));
+    let snapshot = Arc::new(Snapshot::new(Some(LogPosition(0)), vec![version]));
+    let checkpoint = ShardCheckpoint { snapshot, next_segment: 1, ..ShardCheckpoint::default() };
+    let policy = MergePolicy { segments_per_tier: 2, ..MergePolicy::default() };
+    let mut shard = Shard::restore(&checkpoint, policy).expect("nothing is read");
+    let mut schema = Schema::default();
+    let document = Object::from([("a".into(), Value::Int(1))]);
+    schema.register_object(FieldId::ROOT, &document, &mut |_, _| {});
+    let mut builder = BatchBuilder::default();
+    ["u", "v", "w"].iter().for_each(|id| builder.upsert(&schema, id, &document).expect("its fields are registered"));
+    let applied = shard.apply(LogPosition(1), &batch(builder, schema.version()), &schema);
+    assert!(matches!(applied, Err(ApplyError::Damaged { .. })), "{applied:?}: its merge reads the damaged segment");
+    let shown = |shard: &Shard| (shard.newest().pin().position(), shard.newest().pin().documents());
+    assert_eq!(shown(&shard), (Some(LogPosition(0)), 2));
+    shard.take_files(Files::default());
+    assert_eq!(shown(&shard), (Some(LogPosition(0)), 2), "half of a batch is read");
+    assert!(!shard.is_whole());
 }

@@ -187,7 +187,7 @@ fn made_for(name: &str) -> Option<u64> {
     let mut words = name.split(directory::STAGED).next()?.split('-');
     let number = match words.next()? {
         "manifest" | "checkpoint" => words.next()?,
-        "segment" => words.nth(1)?,
+        "segment" | "generation" => words.nth(1)?,
         _ => return None,
     };
     number.parse().ok()

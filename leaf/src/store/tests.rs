@@ -124,6 +124,27 @@ async fn what_is_folded_is_written_once() {
     assert_eq!(laid, 0, "nothing is laid over fields that were folded");
 }
 
+/// Generations that newer ones took the place of leave the store as segments do that were merged.
+#[tokio::test]
+async fn generations_that_are_read_no_more_are_deleted() {
+    let (store, mut sample) = (in_memory(), Sample::folded());
+    let mut writer = writer(&store, None);
+    let shard = ShardStore::new(store.clone(), SHARD);
+    let mut written = 0;
+    for value in 0..12 {
+        sample.patch_all();
+        sample.fold(&Indexes::default());
+        sample.upsert("another", &one(value));
+        let done = writer.write(sample.replica.checkpoint(), &Indexes::default()).await.expect("it is written");
+        written += done.generations;
+    }
+    let names = shard.names().await.expect("it can be listed");
+    let there = names.iter().filter(|name| name.starts_with("generation")).count();
+    let named = writer.newest().expect("it was written").generations.len();
+    assert!(written > 12 && there <= 2 * named, "{there} of {written} are there, {named} are named: {names:?}");
+    assert_eq!(reopen(&store).await.expect("it is readable").1, sample.describe(&sample.replica.checkpoint()));
+}
+
 /// Two writers of one shard: the manifest is one's, the other is told, and what it left behind goes.
 #[tokio::test]
 async fn one_of_two_writers_wins() {

@@ -1,14 +1,18 @@
-//! An object store that fails on command: what tests of durability put before a real one.
+//! An object store and a log that fail on command: what tests of durability put before real ones.
 //!
-//! In: calls. Out: the same on the store behind, or an error, as told: before the call reaches it, or behind it, when the
+//! In: calls. Out: the same on what is behind, or an error, as told: before the call reaches it, or behind it, when the
 //! answer is lost.
 
 use std::fmt;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use async_trait::async_trait;
+use basalt_common::id::ShardId;
+use basalt_common::log::{FullCause, LogError, LogIncarnation, LogReader, ShardLog};
+use basalt_common::position::LogPosition;
 use basalt_common::random::SeededRandom;
+use bytes::Bytes;
 use futures::stream::BoxStream;
 use object_store::path::Path;
 use object_store::{
@@ -92,5 +96,60 @@ impl ObjectStore for FailingStore {
 
     async fn copy_opts(&self, from: &Path, to: &Path, options: CopyOptions) -> Result<()> {
         self.store.copy_opts(from, to, options).await
+    }
+}
+
+/// A log whose disk has no space to note that it is cut.
+pub struct FailingLog {
+    log: Arc<dyn ShardLog>,
+    full: AtomicBool,
+    refused: AtomicU64,
+}
+
+impl FailingLog {
+    /// Puts itself before a log; refuses nothing yet.
+    pub fn new(log: Arc<dyn ShardLog>) -> Self {
+        Self { log, full: AtomicBool::new(false), refused: AtomicU64::new(0) }
+    }
+
+    /// Refuses to be cut from now on, or no longer.
+    pub fn fill(&self, full: bool) {
+        self.full.store(full, Ordering::Relaxed);
+    }
+
+    /// How many cuts were refused.
+    pub fn refused(&self) -> u64 {
+        self.refused.load(Ordering::Relaxed)
+    }
+}
+
+#[async_trait]
+impl ShardLog for FailingLog {
+    async fn append(&self, shard: ShardId, record: Bytes) -> Result<LogPosition, LogError> {
+        self.log.append(shard, record).await
+    }
+
+    async fn read(&self, shard: ShardId, from: LogPosition) -> Result<LogReader, LogError> {
+        self.log.read(shard, from).await
+    }
+
+    async fn end(&self, shard: ShardId) -> Result<LogPosition, LogError> {
+        self.log.end(shard).await
+    }
+
+    async fn start(&self, shard: ShardId) -> Result<LogPosition, LogError> {
+        self.log.start(shard).await
+    }
+
+    async fn truncate(&self, shard: ShardId, below: LogPosition) -> Result<(), LogError> {
+        if self.full.load(Ordering::Relaxed) {
+            self.refused.fetch_add(1, Ordering::Relaxed);
+            return Err(LogError::Full { path: "a test's log".into(), cause: FullCause::Disk });
+        }
+        self.log.truncate(shard, below).await
+    }
+
+    fn incarnation(&self) -> LogIncarnation {
+        self.log.incarnation()
     }
 }

@@ -17,6 +17,7 @@ pub mod broker;
 pub mod bucket;
 pub mod cluster;
 pub mod comparison;
+pub mod disk;
 pub mod failing;
 pub mod generated;
 pub mod leaf;

@@ -1,11 +1,12 @@
 //! The seam between the log and the disk: every operation whose failing the log must survive.
 //!
 //! In come file operations; out go their effects. Two implementations: [`RealDisk`], and the tests' disk that fails and
-//! stalls on command. This file also owns the two ways in which the log uses it beyond plain calls: making a file appear
-//! whole or not at all, and the lock of the directory. Reading needs no seam: its checksums catch a disk that lies.
+//! stalls on command. This file also owns the three ways in which the log uses it beyond plain calls: making a file appear
+//! whole or not at all, the lock of the directory, and a reserve of space. Reading needs no seam: its checksums catch a disk
+//! that lies.
 
 use std::fs::{File, OpenOptions, TryLockError};
-use std::io;
+use std::io::{self, Write};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
@@ -13,6 +14,12 @@ use super::super::{FullCause, LogError};
 
 /// Name of the file whose lock means that the directory is in use.
 const LOCK_FILE: &str = "LOCK";
+
+/// Name of the file that keeps space.
+const RESERVE_FILE: &str = "RESERVE";
+
+/// So much space is kept: a checkpoint of ten thousand shards.
+const RESERVE_BYTES: usize = 256 << 10;
 
 /// Ending of the name of a file that is not finished.
 pub(super) const UNFINISHED_ENDING: &str = ".new";
@@ -122,6 +129,42 @@ pub(super) fn make_whole(disk: &dyn Disk, path: &Path, bytes: &[u8]) -> Result<F
     disk.rename(&unfinished, path).map_err(broken("rename", &unfinished))?;
     disk.sync_directory(directory).map_err(broken("sync", directory))?;
     Ok(file)
+}
+
+/// Space that is kept for noting what the log lets go of. Without it a full disk would stay full: there would be no space to say which
+/// records are not needed any more, and so none to remove their files.
+///
+/// It needs to be neither durable nor seen by tests: where it is not there, a full disk waits for someone to make room.
+pub(super) struct Reserve {
+    path: PathBuf,
+    there: bool,
+}
+
+impl Reserve {
+    /// Takes what is kept in `directory`; [`Reserve::renew`] makes it.
+    pub(super) fn of(directory: &Path) -> Reserve {
+        let path = directory.join(RESERVE_FILE);
+        let there = path.metadata().is_ok_and(|file| file.len() == RESERVE_BYTES as u64);
+        Reserve { path, there }
+    }
+
+    /// Keeps the space, if it is not kept and there is so much.
+    pub(super) fn renew(&mut self) {
+        if self.there {
+            return;
+        }
+        // Written, not only made as long: a file with a hole keeps nothing.
+        let written = File::create(&self.path).and_then(|mut file| file.write_all(&vec![0; RESERVE_BYTES]));
+        self.there = written.is_ok();
+        if !self.there {
+            let _ = std::fs::remove_file(&self.path);
+        }
+    }
+
+    /// Gives the space back; tells whether there was any.
+    pub(super) fn give_up(&mut self) -> bool {
+        std::mem::take(&mut self.there) && std::fs::remove_file(&self.path).is_ok()
+    }
 }
 
 /// Holds the directory for this process until dropped.

@@ -120,12 +120,12 @@ impl LocalLog {
         config.check()?;
         make_directory(&*disk, directory)?;
         let lock = DirectoryLock::take(directory)?;
-        let recovered = recovery::recover(&*disk, directory, LogIncarnation(new_incarnation))?;
+        let (index, incarnation, listed) = recovery::recover(&*disk, directory, LogIncarnation(new_incarnation))?;
         let (requests, waiting) = mpsc::channel(config.queue_records_max);
         let room = Arc::new(Semaphore::new(usize::try_from(config.queue_bytes_max).expect("it is below 4 GiB")));
         let queue = Queue::new(waiting, &config);
-        let shared = Arc::new(Shared::new(config, directory.to_owned(), disk, recovered));
-        let writer = Writer::new(Arc::clone(&shared), queue);
+        let shared = Arc::new(Shared::new(config, directory.to_owned(), disk, (index, incarnation)));
+        let writer = Writer::new(Arc::clone(&shared), queue, listed);
         let thread = std::thread::Builder::new().name("basalt-log".to_owned());
         let started = thread.spawn(move || writer.run());
         let writer = started.map_err(|error| LogError::io("start the writer of", directory, error))?;

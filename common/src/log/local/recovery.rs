@@ -30,7 +30,7 @@ use std::sync::Arc;
 
 use super::super::{LogError, LogIncarnation};
 use super::checkpoint::{CHECKPOINT_FILE, Checkpoint};
-use super::disk::{Disk, UNFINISHED_ENDING};
+use super::disk::{Disk, Failure, UNFINISHED_ENDING};
 use super::file::{FILE_HEADER_BYTES, LogFile, file_number, file_path};
 use super::frame::{FrameHeader, FrameSpan};
 use super::index::{Index, Placed};
@@ -39,7 +39,8 @@ use crate::position::LogPosition;
 
 /// Opens the log in `directory`, which must be locked; makes one of incarnation `new_incarnation` if there is none.
 ///
-/// The index that it returns has a last file, and the checkpoint on disk lists it with its whole length.
+/// The index that it returns has a last file. The checkpoint on disk lists it with its whole length, unless the disk is full: then it
+/// is the one that was there, which the log agrees with too. With the index and the incarnation comes the last file that it lists.
 ///
 /// # Errors
 ///
@@ -49,7 +50,7 @@ pub(super) fn recover(
     disk: &dyn Disk,
     directory: &Path,
     new_incarnation: LogIncarnation,
-) -> Result<(Index, LogIncarnation), LogError> {
+) -> Result<(Index, LogIncarnation, u64), LogError> {
     let on_disk = list(disk, directory)?;
     let checkpoint = match Checkpoint::load(directory)? {
         Some(checkpoint) => checkpoint,
@@ -75,8 +76,13 @@ pub(super) fn recover(
     }
     remove_unlisted(disk, directory, &checkpoint, &on_disk)?;
     let agreed = index.checkpoint(incarnation);
-    agreed.store(disk, directory).map_err(|failure| failure.into_error(directory))?;
-    Ok((index, incarnation))
+    let listed = match agreed.store(disk, directory) {
+        Ok(()) => agreed.last_file(),
+        // What is there can be read all the same, and nothing is appended to a file that is not listed.
+        Err(Failure::Full) => checkpoint.last_file(),
+        Err(Failure::Broken(error)) => return Err(error),
+    };
+    Ok((index, incarnation, listed))
 }
 
 /// Lists the numbers of the log files in `directory`, and removes what a crash left unfinished.

@@ -18,7 +18,7 @@ use std::sync::Arc;
 
 use super::super::{FullCause, LogError};
 use super::checkpoint::Checkpoint;
-use super::disk::{Failure, is_full};
+use super::disk::{Failure, Reserve, is_full};
 use super::file::{FILE_HEADER_BYTES, LogFile};
 use super::frame::{FrameHeader, FrameSpan, frame_bytes};
 use super::index::Placed;
@@ -42,14 +42,15 @@ pub(super) struct Writer {
     /// Length of all files.
     log_bytes: u64,
     buffer: Vec<u8>,
+    reserve: Reserve,
 }
 
 impl Writer {
-    /// Takes over a recovered log, whose checkpoint lists every file.
-    pub(super) fn new(shared: Arc<Shared>, queue: Queue) -> Writer {
+    /// Takes over a recovered log, whose checkpoint lists the files up to `listed`.
+    pub(super) fn new(shared: Arc<Shared>, queue: Queue, listed: u64) -> Writer {
         let (active, end) = shared.index().last_file().expect("recovery leaves a last file");
-        let (listed, (_, log_bytes)) = (active.number, shared.index().size());
-        Writer { shared, queue, active, end, listed, log_bytes, buffer: Vec::new() }
+        let ((_, log_bytes), reserve) = (shared.index().size(), Reserve::of(&shared.directory));
+        Writer { shared, queue, active, end, listed, log_bytes, buffer: Vec::new(), reserve }
     }
 
     /// Serves the queue until it is closed or something breaks, and ends the log's life accordingly.
@@ -67,6 +68,7 @@ impl Writer {
 
     fn serve(&mut self) -> Result<(), LogError> {
         self.reclaim()?;
+        self.reserve.renew();
         while let Some(batch) = self.queue.next_batch() {
             self.commit(batch.appends)?;
             self.truncate(batch.truncations)?;
@@ -228,6 +230,14 @@ impl Writer {
         Ok(())
     }
 
+    /// Does what lets go of records; in space that was kept for it, if there is no other.
+    fn let_go<T>(&mut self, action: impl Fn(&mut Writer) -> Result<T, Failure>) -> Result<T, Failure> {
+        match action(self) {
+            Err(Failure::Full) if self.reserve.give_up() => action(self),
+            done => done,
+        }
+    }
+
     /// Moves shards' starts with one checkpoint, answers, and removes what died of it.
     fn truncate(&mut self, truncations: Vec<Truncate>) -> Result<(), LogError> {
         if truncations.is_empty() {
@@ -237,13 +247,14 @@ impl Writer {
         for (truncate, error) in refused {
             let _ = truncate.answer.send(Err(error));
         }
-        let answer = match self.store_starts(&allowed) {
+        let answer = match self.let_go(|writer| writer.store_starts(&allowed)) {
             Ok(()) => Ok(()),
             Err(Failure::Full) => Err(self.full(FullCause::Disk)),
             Err(Failure::Broken(error)) => return Err(error),
         };
         if answer.is_ok() {
             self.reclaim()?;
+            self.reserve.renew();
         }
         for truncate in allowed {
             let _ = truncate.answer.send(answer.clone());
@@ -290,12 +301,12 @@ impl Writer {
     fn reclaim(&mut self) -> Result<(), LogError> {
         let dead_bytes_max = self.shared.config.file_dead_bytes_max.max(FILE_HEADER_BYTES);
         if self.end > dead_bytes_max && self.shared.index().last_is_dead() {
-            self.unless_full(Writer::roll)?;
+            self.unless_full(|writer| writer.let_go(Writer::roll))?;
         }
         let dead = self.shared.index().dead_files();
         match dead.is_empty() {
             true => Ok(()),
-            false => self.unless_full(Writer::checkpoint),
+            false => self.unless_full(|writer| writer.let_go(Writer::checkpoint)),
         }
     }
 }

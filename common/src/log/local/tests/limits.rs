@@ -90,6 +90,51 @@ fn a_full_disk_refuses_and_the_log_goes_on() {
     });
 }
 
+/// Where not even a checkpoint fits any more, the log can be cut all the same: or the disk would stay full.
+#[test]
+fn a_full_disk_is_freed_by_a_truncation() {
+    let (disk, directory) = (TestDisk::new(), tempfile::tempdir().unwrap());
+    let log = open_on(&disk, directory.path(), small()).unwrap();
+    block_on(async {
+        for turn in 0..3 {
+            log.append(A, record(turn, 100)).await.unwrap();
+            let end = log.end(A).await.unwrap();
+            disk.fail(fault(Operation::Write, io::ErrorKind::StorageFull));
+            log.truncate(A, end).await.expect("space is kept for it");
+            assert_eq!(log.start(A).await.unwrap(), end);
+        }
+        log.append(A, record(3, 100)).await.unwrap();
+        disk.fail(Fault { count: 2, ..fault(Operation::Write, io::ErrorKind::StorageFull) });
+        let error = log.truncate(A, log.end(A).await.unwrap()).await.unwrap_err();
+        assert!(matches!(error, LogError::Full { cause: crate::log::FullCause::Disk, .. }), "{error}");
+        log.truncate(A, log.end(A).await.unwrap()).await.expect("there is space again");
+    });
+}
+
+/// What is on a full disk can be read, and written to once there is space.
+#[test]
+fn a_log_opens_on_a_full_disk() {
+    let (disk, directory) = (TestDisk::new(), tempfile::tempdir().unwrap());
+    block_on(async {
+        for turn in 0..3 {
+            let log = open_on(&disk, directory.path(), small()).unwrap();
+            log.append(A, record(turn, 100)).await.unwrap();
+        }
+        let (full, copied) = (TestDisk::new(), copy(directory.path()));
+        full.fail(fault(Operation::Write, io::ErrorKind::StorageFull));
+        let log = open_on(&full, copied.path(), small()).expect("it can be read");
+        let expected: Vec<_> = (0..3).map(|turn| record(turn, 100)).collect();
+        assert_eq!(read_all(&log, A, 0).await.unwrap(), expected);
+        full.fail(fault(Operation::Write, io::ErrorKind::StorageFull));
+        let error = log.append(A, record(9, 100)).await.unwrap_err();
+        assert!(matches!(error, LogError::Full { cause: crate::log::FullCause::Disk, .. }), "{error}");
+        assert_eq!(log.append(A, record(3, 100)).await.unwrap(), LogPosition(3));
+        let again = copy(copied.path());
+        let log = open(again.path()).unwrap();
+        assert_eq!(read_all(&log, A, 0).await.unwrap().len(), 4);
+    });
+}
+
 #[test]
 fn a_full_disk_that_cannot_be_undone_poisons() {
     for undoing in [Operation::SetLength, Operation::Sync] {

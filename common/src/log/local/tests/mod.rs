@@ -116,10 +116,11 @@ fn log_files(directory: &Path) -> Vec<PathBuf> {
     files
 }
 
-/// All files in a directory, in order, but for the lock.
+/// All files in a directory that hold something, in order: not the lock, nor the reserve.
 fn all_files(directory: &Path) -> Vec<PathBuf> {
     let paths = std::fs::read_dir(directory).unwrap().map(|entry| entry.unwrap().path());
-    let mut files: Vec<PathBuf> = paths.filter(|path| path.file_name().unwrap() != "LOCK").collect();
+    let mut files: Vec<PathBuf> =
+        paths.filter(|path| !["LOCK", "RESERVE"].contains(&path.file_name().unwrap().to_str().unwrap())).collect();
     files.sort();
     files
 }
