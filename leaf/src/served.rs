@@ -336,8 +336,8 @@ impl Served {
         patiently(|| Ok(self.merge(Shard::begin_compaction)? + self.fold(at_rest, indexes)?))
     }
 
-    /// Merges the segments in memory before they are flushed, once no other merge is under way; returns how many rows there are. Batches
-    /// and reads go on meanwhile.
+    /// Merges the segments in memory before they are flushed, unless another merge is under way, which may take long: what is in memory
+    /// grows meanwhile. Returns how many rows there are. Batches and reads go on meanwhile.
     ///
     /// # Errors
     /// A segment is damaged.
@@ -345,7 +345,11 @@ impl Served {
     /// # Panics
     /// The shard has not begun.
     pub fn gather(&self) -> Result<usize, SegmentDamage> {
-        let _layout = self.layout.lock().unwrap_or_else(PoisonError::into_inner);
+        let _layout = match self.layout.try_lock() {
+            Ok(layout) => layout,
+            Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
+            Err(TryLockError::WouldBlock) => return Ok(0),
+        };
         patiently(|| self.merge(Shard::begin_gathering))
     }
 
