@@ -12,7 +12,7 @@ use reqwest::Method;
 use serde_json::{Value as Json, json};
 
 /// Nothing here that is refused, and nothing that is asked of a server with few documents, may take longer.
-const QUICK: Duration = Duration::from_secs(5);
+const QUICK: Duration = Duration::from_secs(60);
 
 /// How often a field changes its type: a million times under `make soak`, which says so in `BASALT_FLIPS`.
 fn flips() -> usize {

@@ -16,7 +16,6 @@ mod elsewhere;
 mod extremes;
 mod filters;
 mod full_disk;
-mod hostile;
 mod joins;
 mod kills;
 mod live;
