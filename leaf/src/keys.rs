@@ -112,7 +112,10 @@ impl Keys {
         let before = small.0.len();
         small.0.retain(|segment, _| !segments.contains(segment));
         if small.0.len() < before {
-            table.retain(|address| small.0.contains_key(&address.segment));
+            // Asked for every address there is: so not of all the segments that stay.
+            let mut gone = segments.to_vec();
+            gone.sort_unstable();
+            table.retain(|address| gone.binary_search(&address.segment).is_err());
             if table.len() < table.capacity() / SPARE_MAX {
                 table.shrink_to_fit(|address| hasher.hash_one(small.id(*address)));
             }
