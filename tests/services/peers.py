@@ -13,12 +13,13 @@ import time
 
 
 class DuckDb:
-    """Tables in memory."""
+    """Tables in a file, compressed, which tables in memory are not; it goes with the process. What was read stays in memory."""
 
     def __init__(self):
         import duckdb
 
-        self.connection = duckdb.connect()
+        self.folder = tempfile.TemporaryDirectory()
+        self.connection = duckdb.connect(self.folder.name + "/peer.duckdb")
 
     def ask(self, sql):
         return self.connection.execute(sql).fetchall()

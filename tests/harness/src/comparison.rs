@@ -372,7 +372,7 @@ pub fn duckdb_table(name: &str, columns: &[Column], file: &Path) -> Vec<String> 
     let columns: Vec<String> = columns.iter().map(|(column, of, _)| format!("{column}: '{of}'")).collect();
     let read =
         format!("read_json('{}', format = 'newline_delimited', columns = {{{}}})", file.display(), columns.join(", "));
-    vec!["SET threads = 2".into(), format!("CREATE TABLE {name} AS SELECT * FROM {read}")]
+    vec!["SET threads = 2".into(), format!("CREATE TABLE {name} AS SELECT * FROM {read}"), "CHECKPOINT".into()]
 }
 
 /// Statements that make a table of a file of JSON in ClickHouse, sorted by a key, in one part, ready for patch parts; and have it use two

@@ -15,7 +15,7 @@ const FLOAT_ERROR_MAX: f64 = 1e-9;
 /// Another engine. What it needs is installed when it is first asked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Peer {
-    /// DuckDB, its tables in memory.
+    /// DuckDB, its tables in a file: compressed there, and read faster than in memory where texts repeat.
     DuckDb,
     /// ClickHouse, its tables in files that the system keeps in memory.
     ClickHouse,
