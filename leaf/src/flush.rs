@@ -106,7 +106,8 @@ impl Flusher {
                 true => {
                     let now = self.clock.monotonic();
                     let age = now - *since.get_or_insert(now);
-                    Some(self.wait(&seen, Unflushed { bytes: seen.unflushed_bytes(), age }))
+                    let (bytes, applying) = (seen.unflushed_bytes(), seen.unflushed_applying());
+                    Some(self.wait(&seen, Unflushed { bytes, applying, age }))
                 }
                 // In a full log nothing comes that would bring the next flush.
                 false if uncut => Some(Duration::ZERO),
@@ -158,7 +159,7 @@ impl Flusher {
     pub async fn flush(&mut self) -> Result<(), FlushError> {
         let served = Arc::clone(&self.served);
         // What is applied from here on may be flushed too, and is counted again.
-        let applied_bytes = served.progress().borrow().applied_bytes;
+        let then = served.progress().borrow().clone();
         let checkpoint = tokio::task::spawn_blocking(move || {
             if let Err(damage) = served.gather() {
                 // Whoever reads it is told too; what is there can be flushed as it is.
@@ -175,7 +176,7 @@ impl Flusher {
         self.read_from_files(before.as_ref()).await?;
         let Some(manifest) = self.writer.newest() else { return Ok(()) };
         let (shard, position, number) = (manifest.shard, manifest.position, manifest.number);
-        self.served.note_flushed(position, applied_bytes);
+        self.served.note_flushed(position, &then);
         let took = self.clock.monotonic() - started;
         debug!(%shard, %position, manifest = number, segments = written.segments, generations = written.generations, bytes = written.bytes, ?took, "flushed");
         let below = LogPosition((position.0 + 1).saturating_sub(self.config.log_records_kept));

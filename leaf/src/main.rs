@@ -73,6 +73,9 @@ struct LeafConfig {
     /// How many bytes of the log a shard applies before they are flushed: what a restart reads again at most.
     #[serde(default = "flush_bytes")]
     flush_bytes: u64,
+    /// How long a shard takes to apply batches before they are flushed, in milliseconds: what a restart takes at most, about.
+    #[serde(default = "flush_applying_ms")]
+    flush_applying_ms: u64,
     /// How long an applied batch waits to be flushed, in milliseconds.
     #[serde(default = "flush_interval_ms")]
     flush_interval_ms: u64,
@@ -93,6 +96,10 @@ fn cache_bytes_max() -> u64 {
 
 fn query_memory_bytes_max() -> usize {
     2 << 30
+}
+
+fn flush_applying_ms() -> u64 {
+    FlushPolicy::default().flush_applying.as_millis() as u64
 }
 
 fn flush_interval_ms() -> u64 {
@@ -132,6 +139,7 @@ async fn run(config: LeafConfig) -> Result<()> {
     let shards = Arc::new(Shards::new(Arc::clone(&catalog), owns, Arc::clone(&clock), Arc::clone(&counters)));
     let policy = FlushPolicy {
         flush_bytes: config.flush_bytes,
+        flush_applying: Duration::from_millis(config.flush_applying_ms),
         flush_interval: Duration::from_millis(config.flush_interval_ms),
     };
     let pipeline = Pipeline {

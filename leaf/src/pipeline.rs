@@ -252,10 +252,13 @@ impl Pipeline {
             let needed = batches.iter().map(|(_, _, batch)| batch.header.schema_version).max().unwrap_or_default();
             let Some(schema) = self.schema(shard, needed).await else { return Ok(()) };
             served.room(self.flush.unflushed_bytes_max).await;
-            let served = Arc::clone(served);
+            let (served, clock) = (Arc::clone(served), Arc::clone(&self.clock));
             let apply = move || {
-                let mut batches = batches.iter();
-                batches.try_for_each(|(position, bytes, batch)| served.apply(*position, batch, *bytes, &schema))
+                let (started, mut batches) = (clock.monotonic(), batches.iter());
+                let applied =
+                    batches.try_for_each(|(position, bytes, batch)| served.apply(*position, batch, *bytes, &schema));
+                served.note_applying(clock.monotonic() - started);
+                applied
             };
             off_the_async_threads(apply).await?.map_err(|error| error.to_string())?;
         }

@@ -141,13 +141,17 @@ pub struct FlushPolicy {
     /// Bytes of the log that are applied before they are flushed: what a restart reads again at most, and what the log
     /// keeps.
     pub flush_bytes: u64,
+    /// What took so long to apply is flushed: a restart takes as long again for each shard, and a node has several for a core. Operations
+    /// on keys that are not in memory are few bytes of the log, and take long.
+    pub flush_applying: Duration,
     /// How long an applied batch waits: a shard that is hardly written does not hold the log's files back.
     pub flush_interval: Duration,
 }
 
 impl Default for FlushPolicy {
     fn default() -> Self {
-        Self { flush_bytes: 64 << 20, flush_interval: Duration::from_secs(60) }
+        let (flush_applying, flush_interval) = (Duration::from_secs(2), Duration::from_secs(60));
+        Self { flush_bytes: 64 << 20, flush_applying, flush_interval }
     }
 }
 
@@ -156,6 +160,8 @@ impl Default for FlushPolicy {
 pub struct Unflushed {
     /// Bytes that they take in the log.
     pub bytes: u64,
+    /// How long it took to apply them.
+    pub applying: Duration,
     /// How long the oldest has been waiting.
     pub age: Duration,
 }
@@ -163,7 +169,7 @@ pub struct Unflushed {
 impl FlushPolicy {
     /// How long to wait before flushing; zero where it is time.
     pub fn wait(&self, unflushed: Unflushed) -> Duration {
-        match unflushed.bytes > self.flush_bytes {
+        match unflushed.bytes > self.flush_bytes || unflushed.applying > self.flush_applying {
             true => Duration::ZERO,
             false => self.flush_interval.saturating_sub(unflushed.age),
         }
@@ -238,14 +244,18 @@ mod tests {
     }
 
     #[test]
-    fn many_bytes_or_a_long_wait_are_flushed() {
+    fn many_bytes_much_work_or_a_long_wait_are_flushed() {
         let seconds = Duration::from_secs;
-        let policy = FlushPolicy { flush_bytes: 100, flush_interval: seconds(60) };
-        let check = |bytes, age, wait| assert_eq!(policy.wait(Unflushed { bytes, age: seconds(age) }), seconds(wait));
-        check(0, 0, 60);
-        check(100, 20, 40);
-        check(101, 0, 0);
-        check(1, 60, 0);
-        check(1, 100, 0);
+        let policy = FlushPolicy { flush_bytes: 100, flush_applying: seconds(2), flush_interval: seconds(60) };
+        let check = |bytes, applying, age, wait| {
+            let unflushed = Unflushed { bytes, applying: seconds(applying), age: seconds(age) };
+            assert_eq!(policy.wait(unflushed), seconds(wait));
+        };
+        check(0, 0, 0, 60);
+        check(100, 2, 20, 40);
+        check(101, 0, 0, 0);
+        check(1, 3, 4, 0);
+        check(1, 0, 60, 0);
+        check(1, 0, 100, 0);
     }
 }

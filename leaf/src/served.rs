@@ -39,6 +39,10 @@ pub struct Progress {
     pub applied_bytes: u64,
     /// So many of them are flushed.
     pub flushed_bytes: u64,
+    /// How long it took to apply them.
+    pub applying: Duration,
+    /// How long it took to apply those that are flushed.
+    pub flushed_applying: Duration,
     /// Operations applied since it began.
     pub operations: u64,
     /// The log's end, when that was last seen.
@@ -87,6 +91,11 @@ impl Progress {
     /// Bytes of log records that are applied and not flushed.
     pub fn unflushed_bytes(&self) -> u64 {
         self.applied_bytes - self.flushed_bytes
+    }
+
+    /// How long it took to apply what is not flushed.
+    pub fn unflushed_applying(&self) -> Duration {
+        self.applying.saturating_sub(self.flushed_applying)
     }
 
     /// Whether the shard may be read.
@@ -193,11 +202,17 @@ impl Served {
         self.progress.borrow().stopped.clone()
     }
 
-    /// Notes that the batch at a position and all before it are in the store, durably: so many of the bytes applied.
-    pub fn note_flushed(&self, position: LogPosition, applied_bytes: u64) {
+    /// Notes how long it took to apply some batches.
+    pub fn note_applying(&self, took: Duration) {
+        self.progress.send_modify(|progress| progress.applying += took);
+    }
+
+    /// Notes that the batch at a position and all before it are in the store, durably: all that was applied at some time.
+    pub fn note_flushed(&self, position: LogPosition, then: &Progress) {
         self.progress.send_modify(|progress| {
             progress.flushed = position.0 + 1;
-            progress.flushed_bytes = applied_bytes;
+            progress.flushed_bytes = then.applied_bytes;
+            progress.flushed_applying = then.applying;
             progress.flush_failure = None;
         });
     }

@@ -35,7 +35,7 @@ const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Flushes after every batch that comes while none is being written.
 const AT_ONCE: FlushConfig = FlushConfig {
-    policy: FlushPolicy { flush_bytes: 0, flush_interval: Duration::from_secs(60) },
+    policy: FlushPolicy { flush_bytes: 0, flush_applying: Duration::MAX, flush_interval: Duration::from_secs(60) },
     unflushed_bytes_max: 1 << 30,
     log_records_kept: 0,
     retry_delay_min: Duration::from_millis(1),
@@ -44,7 +44,8 @@ const AT_ONCE: FlushConfig = FlushConfig {
 
 /// Flushes when asked to.
 fn when_asked() -> FlushConfig {
-    FlushConfig { policy: FlushPolicy { flush_bytes: u64::MAX, flush_interval: Duration::from_secs(3600) }, ..AT_ONCE }
+    let (flush_applying, flush_interval) = (Duration::MAX, Duration::from_secs(3600));
+    FlushConfig { policy: FlushPolicy { flush_bytes: u64::MAX, flush_applying, flush_interval }, ..AT_ONCE }
 }
 
 /// A running leaf.
