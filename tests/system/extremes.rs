@@ -24,7 +24,7 @@ fn flipped(n: usize) -> (String, &'static str) {
     match n % 9 {
         0 => (format!("{}", i64::MAX - n as i64), "int"),
         1 => (format!("\"text {n}\""), "string"),
-        2 => (format!("{}", n % 2 == 0), "bool"),
+        2 => (format!("{}", n.is_multiple_of(2)), "bool"),
         3 => (format!("{n}.5"), "float"),
         4 => ("null".into(), "null"),
         5 => (format!("[{n},\"x\",[{n}.25],{{\"deep\":{n}}}]"), "array"),
