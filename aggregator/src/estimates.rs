@@ -16,7 +16,7 @@ use futures::future::{join_all, try_join_all};
 /// So long a count is good: an order of magnitude is what matters, and that takes longer to change.
 const AGE_MAX: Duration = Duration::from_secs(2);
 
-/// So long a query waits for counts; leaves answer in less than a thousandth of it.
+/// So long a query waits for counts, which leaves have in memory.
 const PATIENCE: Duration = Duration::from_millis(250);
 
 /// So many collections' counts are kept; more begin anew.
