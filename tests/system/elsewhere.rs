@@ -47,7 +47,7 @@ fn start(bucket: &Bucket, data: &Path) -> Result<Server> {
     Server::of(command)
 }
 
-/// Sends made operations: the same to whomever.
+/// Sends made operations: the same to whomever. They are durable then, not applied.
 fn generate(server: &Server) -> Result<()> {
     let mut command = Command::new(program("basalt")?);
     command.args([
@@ -99,6 +99,8 @@ async fn a_leaf_that_owns_more_than_it_keeps_answers_as_from_a_folder() -> Resul
     let mut far = start(&bucket, data)?;
     generate(&near.server)?;
     generate(&far)?;
+    near.server.applied("events").await?;
+    far.applied("events").await?;
     let expected = answers(&near.server).await?;
     ensure!(expected.iter().all(|rows| !rows.is_empty()), "a query finds nothing: {expected:?}");
     compare(&far, &expected, "before anything is flushed").await?;
@@ -126,7 +128,7 @@ async fn a_leaf_that_owns_more_than_it_keeps_answers_as_from_a_folder() -> Resul
         (0..500).map(|id| json!({ "_id": format!("away-{id}"), "event": "away", "n": id })).collect();
     let body = Json::Array(documents).to_string();
     for server in [&near.server, &far] {
-        let path = "/v1/workspaces/public/collections/events/documents";
+        let path = "/v1/workspaces/public/collections/events/documents?wait=applied";
         let (status, reply) = server.json(Method::POST, path, body.clone()).await?;
         ensure!(status == 200, "{status}: {reply}");
     }

@@ -437,6 +437,7 @@ async fn generated_documents_arrive() -> Result<()> {
         operations += 1;
     }
     ensure!(operations == COUNT, "{operations} printed");
+    live.server.applied("events").await?;
     let rows = live.server.rows("SELECT count(*) AS c FROM events").await?;
     ensure!(rows == [json!({ "c": model.documents.len() })], "{rows:?}, {} expected", model.documents.len());
     for (index, (id, document)) in model.documents.iter().enumerate().filter(|(index, _)| index % 7 == 0) {

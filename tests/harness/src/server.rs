@@ -35,6 +35,9 @@ const REST_INTERVAL: Duration = Duration::from_millis(100);
 /// It rests by then: all that it has to do for a hundred GiB.
 const REST_DEADLINE: Duration = Duration::from_secs(600);
 
+/// So many keys that every shard has one.
+const NOBODYS: u64 = 100;
+
 /// The CPU time that a process took so far.
 ///
 /// # Errors
@@ -206,6 +209,19 @@ impl Server {
             }
         }
         unreachable!("the loop ends by its deadline")
+    }
+
+    /// Waits until all is applied that was acknowledged of a collection in `public`: deletes what nobody wrote in each of its shards,
+    /// which apply in order.
+    ///
+    /// # Errors
+    /// It is not applied by the deadline.
+    pub async fn applied(&self, collection: &str) -> Result<()> {
+        let path = format!("/v1/workspaces/public/collections/{collection}/documents?wait=applied");
+        let ids: Vec<String> = (0..NOBODYS).map(|id| format!("nobody wrote {id}")).collect();
+        let (status, reply) = self.json(Method::DELETE, &path, serde_json::json!({ "ids": ids }).to_string()).await?;
+        ensure!(status == 200 && reply["outcomes"]["missing"] == NOBODYS, "{status}: {reply}");
+        Ok(())
     }
 
     /// The rows of a query, as objects; asks again while a role is away.
