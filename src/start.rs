@@ -156,7 +156,7 @@ impl Node {
             Sessions { leaves: Arc::from([here]), scan: Arc::new(scan), runtime: Arc::default(), parallelism };
         let template = sessions.session()?.state();
         let query = QueryConfig { query_memory_bytes_max: arguments.query_memory_bytes_max, ..QueryConfig::default() };
-        let queries = Queries::new(Arc::clone(&catalog), leaves.clone(), Arc::clone(&clock), template, seed()?, query);
+        let queries = Queries::new(Arc::clone(&catalog), leaves.clone(), Arc::clone(&clock), template, seed()?, query)?;
         let config = ServiceConfig {
             body_bytes_max: arguments.body_bytes_max,
             shards: arguments.shards,
@@ -165,7 +165,8 @@ impl Node {
         };
         let (writes, sources) = (Arc::clone(&tailer) as _, tailer as _);
         let metrics = Metrics::default();
-        let aggregator = Arc::new(Aggregator { catalog, writes, sources, leaves, queries, clock, metrics, config });
+        let aggregator =
+            Arc::new(Aggregator { catalog, writes, sources, leaves, queries: queries.into(), clock, metrics, config });
         Ok(Self { aggregator, followers, shards, store, log })
     }
 }

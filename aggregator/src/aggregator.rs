@@ -54,7 +54,7 @@ pub struct Aggregator {
     /// Where documents are.
     pub leaves: Leaves,
     /// The queries.
-    pub queries: Queries,
+    pub queries: Arc<Queries>,
     /// The clock.
     pub clock: Arc<dyn Clock>,
     /// What it counts.

@@ -3,7 +3,7 @@
 //! In: the rows of EXPLAIN ANALYZE. Out: the same, and one more, whose text has a line for each segment.
 //!
 //! ```text
-//! public.orders shard 0 at 4711: segment 12 by index_filter: 3 of 1000000 rows examined, 2 passed, 120 laid over
+//! public.orders shard 0 at 4711: segment 12 by index_filter: 3 of 1000000 rows examined, 2 passed, 120 laid over in 3 runs over 2 fields
 //! ```
 
 use std::sync::Arc;
@@ -42,11 +42,12 @@ pub(crate) fn with_segments(
 fn shown(mut reports: Vec<SegmentReport>) -> String {
     reports.sort_by(|a, b| (&a.collection, a.shard, a.segment).cmp(&(&b.collection, b.shard, b.segment)));
     let line = |report: &SegmentReport| {
-        let SegmentReport { collection, shard, position, segment, path, rows, examined, passed, laid } = report;
+        let SegmentReport { collection, shard, position, segment, path, rows, examined, passed, laid, runs, overlays } =
+            report;
         let position = position.map_or("its start".into(), |position| position.to_string());
         format!(
             "{collection} shard {shard} at {position}: segment {segment} by {path}: {examined} of {rows} rows examined, \
-             {passed} passed, {laid} laid over"
+             {passed} passed, {laid} laid over in {runs} runs over {overlays} fields"
         )
     };
     let mut lines: Vec<String> = reports.iter().take(SEGMENTS_MAX).map(line).collect();

@@ -106,13 +106,13 @@ async fn run(settings: Settings) -> Result<()> {
     let tailer = Arc::new(RemoteTailer { node: settings.tailer.0, channels: channels.clone() });
     let leaves = Leaves::new(urls.into_iter().map(node).collect());
     let (template, query) = (sessions.session()?.state(), QueryConfig::default());
-    let queries = Queries::new(Arc::clone(&catalog), leaves.clone(), Arc::clone(&clock), template, seed()?, query);
+    let queries = Queries::new(Arc::clone(&catalog), leaves.clone(), Arc::clone(&clock), template, seed()?, query)?;
     let aggregator = Aggregator {
         catalog,
         writes: Arc::clone(&tailer) as _,
         sources: tailer,
         leaves,
-        queries,
+        queries: queries.into(),
         clock,
         metrics: Metrics::default(),
         config: ServiceConfig { anonymous_from_anywhere: settings.allow_anonymous, ..ServiceConfig::default() },

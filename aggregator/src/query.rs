@@ -5,7 +5,8 @@
 //!                          └ unknown field: a column of nulls and a warning; try again
 //! ```
 //!
-//! A query has one number, under which leaves hold one snapshot of each shard for it, a time limit, and a share of memory.
+//! A query has one number, under which leaves hold one snapshot of each shard for it, a time limit, and a share of memory. It is planned and
+//! run on threads of the queries' own: however long a step takes that nobody can interrupt, who asked is answered in time, and others are served.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -19,6 +20,7 @@ use basalt_common::random::SeededRandom;
 use basalt_common::scan::ShardScanExec;
 use datafusion::arrow::datatypes::SchemaRef;
 use datafusion::catalog::{CatalogProviderList, MemoryCatalogProviderList};
+use datafusion::common::runtime::SpawnedTask;
 use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
 use datafusion::common::{DataFusionError, SchemaError};
 use datafusion::execution::context::SQLOptions;
@@ -29,9 +31,12 @@ use datafusion::execution::{
 };
 use datafusion::logical_expr::LogicalPlan;
 use datafusion::logical_expr::planner::ExprPlanner;
+use datafusion::physical_plan::stream::RecordBatchReceiverStreamBuilder;
 use datafusion::physical_plan::{ExecutionPlan, execute_stream};
 use datafusion::sql::parser::Statement as PlannedStatement;
 use datafusion::sql::sqlparser::ast::Statement;
+use futures::StreamExt;
+use tokio::runtime::{Builder, Runtime};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::analyzed;
@@ -49,6 +54,9 @@ const CATALOG: &str = "basalt";
 
 /// The most fields of one query that no document has.
 const UNKNOWN_FIELDS_MAX: usize = 64;
+
+/// How many batches of rows are made before the client takes them.
+const BATCHES_AHEAD: usize = 1;
 
 /// What queries may take.
 #[derive(Debug, Clone, Copy)]
@@ -98,7 +106,6 @@ pub struct Answer {
     /// When it must be over, by the monotonic clock.
     pub deadline: Duration,
     ending: Ending,
-    _place: OwnedSemaphorePermit,
 }
 
 impl Answer {
@@ -147,10 +154,40 @@ pub struct Queries {
     numbers: std::sync::Mutex<SeededRandom>,
     places: Arc<Semaphore>,
     config: QueryConfig,
+    threads: Threads,
+}
+
+/// The threads on which queries are planned and run.
+struct Threads(Option<Runtime>);
+
+impl Threads {
+    fn new() -> std::io::Result<Self> {
+        let mut threads = Builder::new_multi_thread();
+        let threads = threads.enable_all().thread_name("query").thread_stack_size(sql::limits::STACK_BYTES_MIN);
+        Ok(Self(Some(threads.build()?)))
+    }
+
+    /// Starts a part of a query; it ends at its next step when what is returned is dropped.
+    fn spawn<T: Send + 'static>(&self, part: impl Future<Output = T> + Send + 'static) -> SpawnedTask<T> {
+        let _entered = self.0.as_ref().expect("they are there until they are dropped").enter();
+        SpawnedTask::spawn(part)
+    }
+}
+
+impl Drop for Threads {
+    fn drop(&mut self) {
+        // Whoever drops them may be an async thread, which must not wait for what runs there.
+        if let Some(threads) = self.0.take() {
+            threads.shutdown_background();
+        }
+    }
 }
 
 impl Queries {
     /// Makes them; `template` is a session without tables, `seed` should be random.
+    ///
+    /// # Errors
+    /// No threads can be had.
     pub fn new(
         catalog: Arc<dyn Catalog>,
         leaves: Leaves,
@@ -158,12 +195,13 @@ impl Queries {
         template: SessionState,
         seed: u64,
         config: QueryConfig,
-    ) -> Self {
+    ) -> std::io::Result<Self> {
         let (places, numbers) = (Arc::new(Semaphore::new(config.queries_max)), SeededRandom::new(seed).into());
         let planners = template.expr_planners().to_vec();
         let template = SessionStateBuilder::new_from_existing(template).with_expr_planners(Vec::new()).build();
         let (columns, estimates) = (KnownColumns::default(), Estimates::default());
-        Self { catalog, leaves, clock, template, planners, columns, estimates, numbers, places, config }
+        let threads = Threads::new()?;
+        Ok(Self { catalog, leaves, clock, template, planners, columns, estimates, numbers, places, config, threads })
     }
 
     /// What queries may take.
@@ -175,23 +213,27 @@ impl Queries {
     ///
     /// # Errors
     /// The text is no query that can be run, its fence was not passed in time, or too many queries run.
-    pub async fn start(&self, request: &QueryRequest) -> Result<Answer, Failure> {
+    pub async fn start(self: &Arc<Self>, request: QueryRequest) -> Result<Answer, Failure> {
         let timeout = request.timeout.map_or(self.config.timeout_max, |timeout| timeout.min(self.config.timeout_max));
         let deadline = self.clock.monotonic() + timeout;
         let place = Arc::clone(&self.places).try_acquire_owned().map_err(|_| {
             let message = format!("{} queries run already (setting queries_max)", self.config.queries_max);
             Failure::new(FailureKind::TooManyRequests, message).with_hint("come back when some have ended")
         })?;
-        match tokio::time::timeout(timeout, self.plan(request)).await {
+        let queries = Arc::clone(self);
+        let planning = self.threads.spawn(async move { queries.plan(&request, place).await });
+        match tokio::time::timeout(timeout, planning).await {
             Err(_) => Err(timed_out(timeout)),
-            Ok(planned) => {
+            Ok(Err(stopped)) => Err(Failure::new(FailureKind::Internal, format!("the query stopped: {stopped}"))),
+            Ok(Ok(planned)) => {
                 let Planned { id, rows, warnings, shards, ending } = planned?;
-                Ok(Answer { id, schema: rows.schema(), rows, warnings, shards, deadline, ending, _place: place })
+                Ok(Answer { id, schema: rows.schema(), rows, warnings, shards, deadline, ending })
             }
         }
     }
 
-    async fn plan(&self, request: &QueryRequest) -> Result<Planned, Failure> {
+    /// Plans a query and runs it, in its place among those that may run at once.
+    async fn plan(&self, request: &QueryRequest, place: OwnedSemaphorePermit) -> Result<Planned, Failure> {
         let (mut statement, path) = sql::parse_with_hint(&request.sql)?;
         sql::fill(&mut statement, &request.parameters)?;
         sql::name_paths(&mut statement);
@@ -227,6 +269,7 @@ impl Queries {
         if analyze {
             rows = analyzed::with_segments(rows, id, self.leaves.clone());
         }
+        let rows = driven(rows, place);
         Ok(Planned { id, rows, warnings, shards, ending })
     }
 
@@ -283,6 +326,24 @@ struct Planned {
     warnings: Warnings,
     shards: usize,
     ending: Ending,
+}
+
+/// The rows, made on this thread's runtime, whoever asks for them.
+fn driven(mut rows: SendableRecordBatchStream, place: OwnedSemaphorePermit) -> SendableRecordBatchStream {
+    let mut made = RecordBatchReceiverStreamBuilder::new(rows.schema(), BATCHES_AHEAD);
+    let sender = made.tx();
+    made.spawn(async move {
+        while let Some(batch) = rows.next().await {
+            if sender.send(batch).await.is_err() {
+                break;
+            }
+        }
+        // In this order: who has the last row may rely on it that nothing is read any more.
+        drop((rows, place));
+        drop(sender);
+        Ok(())
+    });
+    made.build()
 }
 
 /// That a query's time is over.

@@ -1,7 +1,8 @@
-//! Functions whose results may be far larger than their arguments, with a bound on that.
+//! Functions whose results, or whose work, may be far larger than their arguments, with a bound on that.
 //!
 //! In: DataFusion's functions. Out: the same, which refuse a call before it is made whose results would take more than
-//! [`RESULT_BYTES_MAX`]: these are made in one piece, with no way to count them against a query's memory or to end them in time.
+//! [`RESULT_BYTES_MAX`], whose texts are too long to be compared letter by letter, or whose regular expression is too large: these are
+//! made in one piece, with no way to count them against a query's memory or to end them in time.
 
 use std::hash::{Hash, Hasher};
 use std::sync::Arc;
@@ -10,19 +11,32 @@ use datafusion::arrow::array::{Array, ArrayRef, AsArray, Int64Array};
 use datafusion::arrow::compute::{cast, kernels::length::length};
 use datafusion::arrow::datatypes::{DataType, FieldRef, Int64Type};
 use datafusion::common::{Result, exec_err};
-use datafusion::functions::{string, unicode};
+use datafusion::functions::{regex as regexes, string, unicode};
 use datafusion::functions_nested::{range, repeat, resize};
 use datafusion::logical_expr::{
     ColumnarValue, Documentation, ReturnFieldArgs, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature,
 };
+use regex::RegexBuilder;
 
 /// What one call may make, of all rows of a batch.
 pub const RESULT_BYTES_MAX: u128 = 256 << 20;
 
+/// The most pairs of letters that one call compares: a few seconds.
+const PAIRS_MAX: u128 = 1 << 30;
+
+/// The most bytes that a regular expression is compiled to. Each letter of a text may cost a step for every few of them.
+const REGEX_BYTES_MAX: usize = 512 << 10;
+
+/// The longest regular expression, in bytes: even to look how large one is takes seconds of a hundred thousand alternatives.
+const REGEX_TEXT_MAX: usize = 16 << 10;
+
+/// Shorter expressions that repeat nothing so many times are small.
+const REGEX_SMALL: usize = 256;
+
 /// What an element of an array takes at least.
 const ELEMENT_BYTES: u128 = 8;
 
-/// How the size of a function's result follows from its arguments.
+/// What a function's result or its work follows from.
 #[derive(Debug, Clone, Copy)]
 enum Growth {
     /// The first, so often as the second says.
@@ -33,6 +47,10 @@ enum Growth {
     Replaced,
     /// From the first to the second, by the third.
     Steps,
+    /// Each letter of the first is compared with each of the second.
+    Pairs,
+    /// The second is a regular expression.
+    Regex,
 }
 
 /// The functions, to be registered in place of DataFusion's own.
@@ -46,6 +64,12 @@ pub fn all() -> Vec<Arc<ScalarUDF>> {
         (string::replace(), Growth::Replaced),
         (range::range_udf(), Growth::Steps),
         (range::gen_series_udf(), Growth::Steps),
+        (string::levenshtein(), Growth::Pairs),
+        (regexes::regexp_count(), Growth::Regex),
+        (regexes::regexp_instr(), Growth::Regex),
+        (regexes::regexp_like(), Growth::Regex),
+        (regexes::regexp_match(), Growth::Regex),
+        (regexes::regexp_replace(), Growth::Regex),
     ];
     let of = |(function, growth): (Arc<ScalarUDF>, Growth)| {
         Arc::new(ScalarUDF::from(Bounded { function: Arc::clone(function.inner()), growth }))
@@ -103,20 +127,26 @@ impl ScalarUDFImpl for Bounded {
     }
 
     fn invoke_with_args(&self, arguments: ScalarFunctionArgs) -> Result<ColumnarValue> {
-        let bytes = self.growth.bytes(&arguments)?;
-        if bytes > RESULT_BYTES_MAX {
-            return exec_err!(
-                "{}() would make {bytes} bytes at once, and {RESULT_BYTES_MAX} are allowed",
-                self.function.name()
-            );
+        let (name, much) = (self.function.name(), self.growth.of(&arguments)?);
+        match self.growth {
+            Growth::Pairs if much > PAIRS_MAX => {
+                return exec_err!(
+                    "{name}() would compare {much} pairs of letters at once, and {PAIRS_MAX} are allowed"
+                );
+            }
+            Growth::Regex => check_expressions(name, &arguments)?,
+            _ if much > RESULT_BYTES_MAX => {
+                return exec_err!("{name}() would make {much} bytes at once, and {RESULT_BYTES_MAX} are allowed");
+            }
+            _ => {}
         }
         self.function.invoke_with_args(arguments)
     }
 }
 
 impl Growth {
-    /// About what a call makes, if it makes much.
-    fn bytes(self, arguments: &ScalarFunctionArgs) -> Result<u128> {
+    /// About what a call makes or does, if it is much: bytes, or pairs.
+    fn of(self, arguments: &ScalarFunctionArgs) -> Result<u128> {
         // Constants are one row, however many rows there are.
         let constant = arguments.args.iter().all(|argument| matches!(argument, ColumnarValue::Scalar(_)));
         let rows = if constant { 1 } else { arguments.number_rows };
@@ -154,7 +184,42 @@ impl Growth {
                 }),
                 _ => 0,
             },
+            Self::Pairs => match (sizes(0)?, sizes(1)?) {
+                (Some(first), Some(second)) => sum(&|row| first[row].saturating_mul(second[row])),
+                _ => 0,
+            },
+            Self::Regex => 0,
         })
+    }
+}
+
+/// Refuses regular expressions that are too large. What is none is left to the function, which says what is wrong with it.
+fn check_expressions(name: &str, arguments: &ScalarFunctionArgs) -> Result<()> {
+    let check = |expression: &str| {
+        if expression.len() > REGEX_TEXT_MAX {
+            return exec_err!(
+                "the regular expression of {name}() has {} bytes, and {REGEX_TEXT_MAX} are allowed",
+                expression.len()
+            );
+        }
+        match RegexBuilder::new(expression).size_limit(REGEX_BYTES_MAX).build() {
+            Err(regex::Error::CompiledTooBig(_)) => exec_err!(
+                "the regular expression of {name}() is too large: it is compiled to more than {REGEX_BYTES_MAX} bytes"
+            ),
+            _ => Ok(()),
+        }
+    };
+    let is_large = |expression: &&str| expression.len() > REGEX_SMALL || expression.contains('{');
+    match arguments.args.get(1) {
+        Some(ColumnarValue::Scalar(scalar)) => scalar.try_as_str().flatten().filter(is_large).map_or(Ok(()), check),
+        Some(ColumnarValue::Array(array)) => {
+            let texts = cast(array, &DataType::Utf8)?;
+            let mut large: Vec<&str> = texts.as_string::<i32>().iter().flatten().filter(is_large).collect();
+            large.sort_unstable();
+            large.dedup();
+            large.into_iter().try_for_each(check)
+        }
+        None => Ok(()),
     }
 }
 

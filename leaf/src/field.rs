@@ -26,6 +26,9 @@ use crate::text::{self, TextIndex};
 /// that are read in a row.
 const GAP_MAX: usize = 8;
 
+/// Whoever reads so many `_id`s from the first on reads all, mostly.
+const SCANNED_MIN: usize = 4096;
+
 const NO_ID: ColumnError = ColumnError::Damaged("a row has no _id");
 
 /// Rows of a segment, ascending: where they are without gaps, nothing is copied.
@@ -459,7 +462,14 @@ impl Ids {
                 let taken = take(ids, rows.0, None).expect("the rows are rows of the segment");
                 return Ok(taken.as_string::<i32>().clone());
             }
-            (Self::File(column, _), Some(range)) => column.kept()?.read(range.start as u64..range.end as u64)?,
+            (Self::File(column, _), Some(range)) => {
+                let column = column.kept()?;
+                // Whoever begins at the start goes on.
+                if range.start == 0 && range.len() >= SCANNED_MIN {
+                    column.will_be_read();
+                }
+                column.read(range.start as u64..range.end as u64)?
+            }
             (Self::File(column, _), None) => column.kept()?.take(rows.0.values())?,
         };
         match taken.null_count() {

@@ -11,6 +11,8 @@
 //!            ──whole plan, or one shard────▶
 //! ```
 
+pub mod advice;
+
 pub mod column;
 
 pub mod terms;
@@ -64,6 +66,8 @@ pub mod file;
 pub mod store;
 
 pub mod documents;
+
+pub mod warming;
 
 pub mod served;
 

@@ -12,6 +12,7 @@ use basalt_common::value::Type;
 use bytes::Bytes;
 use datafusion::arrow::datatypes::DataType;
 
+use crate::advice::read_here_and_there;
 use crate::cache::{CachedObject, ExtentPlace};
 use crate::column::{Column, ColumnError};
 use crate::elements::Elements;
@@ -249,12 +250,14 @@ pub struct ColumnShape {
     pub rows: u64,
     /// How many of them have a value.
     pub present: u64,
+    /// Whether it is read a row here and a row there.
+    pub by_row: bool,
 }
 
 impl ColumnShape {
     /// That of a column of typed values.
     pub fn new(of: Type, rows: u64, present: u64) -> Self {
-        Self { of: basalt_common::columns::storage_type(of), rows, present }
+        Self { of: basalt_common::columns::storage_type(of), rows, present, by_row: false }
     }
 }
 
@@ -262,6 +265,9 @@ impl Open for Column {
     type Shape = ColumnShape;
 
     fn open(bytes: Bytes, shape: &ColumnShape) -> Result<Self, ColumnError> {
+        if shape.by_row {
+            read_here_and_there(&bytes);
+        }
         let column = Self::open(bytes, &shape.of, shape.rows)?;
         match column.present() == shape.present {
             true => Ok(column),
@@ -314,6 +320,8 @@ impl Open for KeyRun {
     type Shape = usize;
 
     fn open(bytes: Bytes, rows: &usize) -> Result<Self, ColumnError> {
-        Self::open(bytes, *rows)
+        let run = Self::open(bytes, *rows)?;
+        read_here_and_there(&run.bytes()[run.hot_bytes()..]);
+        Ok(run)
     }
 }

@@ -31,8 +31,10 @@ use crate::flush::{FlushConfig, Flusher};
 use crate::policy::MergePolicy;
 use crate::replica::Replica;
 use crate::served::Served;
+use crate::shard::ApplyError;
 use crate::shards::Shards;
 use crate::store::{ShardStore, Store, StoreError, Writer};
+use crate::warming::{self, warm};
 
 /// The most batches that are applied in one go, off the async threads: enough to pay for the way there.
 const BATCHES_MAX: usize = 256;
@@ -246,6 +248,7 @@ impl Pipeline {
         let shard = served.id();
         let next = LogPosition(served.progress().borrow().next);
         let mut reader = self.log.read(shard, next).await?;
+        let mut is_cold = false;
         while let Some((records, end)) = self.next_records(shard, &mut reader).await? {
             served.note_log_end(end);
             let batches = decode(records).await?;
@@ -254,13 +257,19 @@ impl Pipeline {
             served.room(self.flush.unflushed_bytes_max).await;
             let (served, clock) = (Arc::clone(served), Arc::clone(&self.clock));
             let apply = move || {
-                let (started, mut batches) = (clock.monotonic(), batches.iter());
-                let applied =
-                    batches.try_for_each(|(position, bytes, batch)| served.apply(*position, batch, *bytes, &schema));
-                served.note_applying(clock.monotonic() - started);
-                applied
+                for (position, bytes, batch) in &batches {
+                    let started = clock.monotonic();
+                    if is_cold {
+                        warm(&served.pin(), &batch.operations.ids);
+                    }
+                    served.apply(*position, batch, *bytes, &schema)?;
+                    let took = clock.monotonic() - started;
+                    served.note_applying(took);
+                    is_cold = warming::is_cold(batch.operations.len(), took);
+                }
+                Ok::<_, ApplyError>(is_cold)
             };
-            off_the_async_threads(apply).await?.map_err(|error| error.to_string())?;
+            is_cold = off_the_async_threads(apply).await?.map_err(|error| error.to_string())?;
         }
         Ok(())
     }

@@ -150,7 +150,7 @@ pub struct FlushPolicy {
 
 impl Default for FlushPolicy {
     fn default() -> Self {
-        let (flush_applying, flush_interval) = (Duration::from_secs(5), Duration::from_secs(60));
+        let (flush_applying, flush_interval) = (Duration::from_millis(1_500), Duration::from_secs(60));
         Self { flush_bytes: 64 << 20, flush_applying, flush_interval }
     }
 }

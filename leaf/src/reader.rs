@@ -397,7 +397,7 @@ impl Walk {
         if !reader.scan.target.analyze {
             return;
         }
-        let laid = version.overlays().values().flat_map(|overlay| overlay.runs());
+        let runs = || version.overlays().values().flat_map(|overlay| overlay.runs());
         let report = SegmentReport {
             collection: reader.scan.target.name.to_string(),
             shard: reader.served.id().shard,
@@ -407,7 +407,9 @@ impl Walk {
             rows: version.segment().rows() as u64,
             examined: done.start as u64,
             passed: done.passed as u64,
-            laid: laid.map(|run| run.rows().len() as u64).sum(),
+            laid: runs().map(|run| run.rows().len() as u64).sum(),
+            runs: runs().count() as u64,
+            overlays: version.overlays().len() as u64,
         };
         reader.scanned.reports.lock().unwrap_or_else(PoisonError::into_inner).push(report);
     }

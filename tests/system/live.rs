@@ -234,7 +234,12 @@ async fn every_way_to_rows_gives_the_same() -> Result<()> {
         Ok(last[1].as_str().context("a text")?.to_string())
     };
     let ways = [
-        ("", "WHERE n = 4000", 2, "by index_filter: 2 of 5000 rows examined, 2 passed, 1 laid over"),
+        (
+            "",
+            "WHERE n = 4000",
+            2,
+            "by index_filter: 2 of 5000 rows examined, 2 passed, 1 laid over in 1 runs over 1 fields",
+        ),
         ("HINT(access_path=column_scan)", "WHERE n = 4000", 2, "by column_scan: 2 of 5000"),
         ("HINT(access_path=row_scan)", "WHERE n = 4000", 2, "by row_scan: 5000 of 5000 rows examined, 2 passed"),
         ("HINT(access_path=index_filter)", "WHERE kind = 1", 1_667, "by index_filter: 1667 of 5000"),

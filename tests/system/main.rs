@@ -16,6 +16,7 @@ mod elsewhere;
 mod extremes;
 mod filters;
 mod full_disk;
+mod hostile;
 mod joins;
 mod kills;
 mod live;

@@ -33,8 +33,9 @@ pub(super) async fn query(State(aggregator): Shared, request: Request) -> Result
         Accepted::Arrow => Form::Arrow,
     };
     let started = aggregator.clock.monotonic();
-    match aggregator.queries.start(&request).await {
-        Ok(answer) => Ok(respond(Arc::clone(&aggregator), answer, form, started, request.sql).await?),
+    let sql = request.sql.clone();
+    match aggregator.queries.start(request).await {
+        Ok(answer) => Ok(respond(Arc::clone(&aggregator), answer, form, started, sql).await?),
         Err(failure) => {
             aggregator.metrics.queries_failed.increment(1);
             Err(failure.into())

@@ -157,6 +157,10 @@ pub struct SegmentReport {
     pub passed: u64,
     /// The rows of runs that lie over its fields, folded ones included.
     pub laid: u64,
+    /// How many such runs there are.
+    pub runs: u64,
+    /// Over how many fields.
+    pub overlays: u64,
 }
 
 /// What a leaf answers beside plans.

@@ -6,7 +6,12 @@
 //! part   = "-"? (word | word* | "words behind each other")
 //! ```
 
+use std::collections::HashSet;
+use std::collections::hash_map::{Entry, HashMap};
+use std::hash::Hash;
+
 use serde::{Deserialize, Serialize};
+use tantivy::tokenizer::TextAnalyzer;
 use thiserror::Error;
 
 use super::{Analyzer, TOO_LONG};
@@ -14,7 +19,7 @@ use super::{Analyzer, TOO_LONG};
 /// The longest query, in bytes.
 const BYTES_MAX: usize = 64 << 10;
 
-/// The most words of a query: each is looked for in every text.
+/// The most words of a query, each counted once, as each is looked for in every text; and of a phrase, however often each is in it.
 const WORDS_MAX: usize = 1_000;
 
 /// Why a query is none.
@@ -24,8 +29,11 @@ pub enum QueryError {
     #[error("the query of a search has {0} bytes, and at most {BYTES_MAX} are allowed")]
     TooLong(usize),
     /// Too many words.
-    #[error("the query of a search has {0} words, and at most {WORDS_MAX} are allowed")]
-    TooManyWords(usize),
+    #[error("the query of a search has more than {WORDS_MAX} words")]
+    TooManyWords,
+    /// Too long a phrase.
+    #[error("a phrase of a search has {0} words, and at most {WORDS_MAX} are allowed")]
+    TooLongPhrase(usize),
 }
 
 /// How a query's text is to be read.
@@ -66,7 +74,7 @@ pub enum Unit {
 pub type Part = Vec<(usize, u32)>;
 
 /// Parts that must occur, and that must not.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
 pub struct Clause {
     /// Each of these occurs.
     pub all: Vec<Part>,
@@ -94,48 +102,31 @@ impl TextQuery {
         if text.len() > BYTES_MAX {
             return Err(QueryError::TooLong(text.len()));
         }
-        let mut query = Self { units: Vec::new(), clauses: Vec::new(), analyzer };
-        let mut clause = Clause::default();
+        let mut reader = Reader { words: analyzer.words(), units: Vec::new(), known: HashMap::new() };
+        let (mut clauses, mut clause) = (Vec::new(), Clause::default());
         match kind {
             Kind::Search => {
                 for token in tokens(text) {
                     match token {
-                        Token::Or => query.clauses.push(std::mem::take(&mut clause)),
+                        Token::Or => clauses.push(std::mem::take(&mut clause)),
                         Token::Part { text, goes_on, not } => {
-                            let part = query.part(text, goes_on);
+                            let part = reader.part(text, goes_on)?;
                             if not { &mut clause.none } else { &mut clause.all }.extend(part);
                         }
                     }
                 }
             }
-            Kind::Phrase => clause.all.extend(query.part(text, false)),
-            Kind::Prefix => clause.all.extend(query.part(text, true)),
+            Kind::Phrase => clause.all.extend(reader.part(text, false)?),
+            Kind::Prefix => clause.all.extend(reader.part(text, true)?),
         }
-        query.clauses.push(clause);
-        query.clauses.retain(|clause| !clause.all.is_empty() || !clause.none.is_empty());
-        match query.units.len() {
-            words if words > WORDS_MAX => Err(QueryError::TooManyWords(words)),
-            _ => Ok(query),
+        clauses.push(clause);
+        clauses.retain(|clause| !clause.all.is_empty() || !clause.none.is_empty());
+        for clause in &mut clauses {
+            keep_first(&mut clause.all);
+            keep_first(&mut clause.none);
         }
-    }
-
-    /// The units of a phrase, of which the last may go on; none where there is no word in it.
-    fn part(&mut self, text: &str, goes_on: bool) -> Option<Part> {
-        let mut words = Vec::new();
-        self.analyzer.words().token_stream(text).process(&mut |word| words.push((word.text.clone(), word.position)));
-        // Nothing has a word that is too long.
-        words.iter_mut().filter(|(word, _)| word == TOO_LONG).for_each(|(word, _)| word.push('\0'));
-        let first = words.first()?.1;
-        let last = words.len() - 1;
-        let part = words.into_iter().enumerate().map(|(index, (word, position))| {
-            let unit = if goes_on && index == last { Unit::Prefix(word) } else { Unit::Word(word) };
-            let known = self.units.iter().position(|known| *known == unit).unwrap_or_else(|| {
-                self.units.push(unit);
-                self.units.len() - 1
-            });
-            (known, (position - first) as u32)
-        });
-        Some(part.collect())
+        keep_first(&mut clauses);
+        Ok(Self { units: reader.units, clauses, analyzer })
     }
 
     /// The units that a text which matches may have: not those that only must not occur. Each once, ascending.
@@ -145,6 +136,53 @@ impl TextQuery {
         wanted.sort_unstable();
         wanted.dedup();
         wanted
+    }
+}
+
+/// Keeps of those that are equal the first: what is asked again and again is looked for once.
+fn keep_first<T: Clone + Eq + Hash>(each: &mut Vec<T>) {
+    let mut known = HashSet::new();
+    each.retain(|one| known.insert(one.clone()));
+}
+
+/// Numbers the units of a query.
+struct Reader {
+    words: TextAnalyzer,
+    units: Vec<Unit>,
+    known: HashMap<Unit, usize>,
+}
+
+impl Reader {
+    /// The units of a phrase, of which the last may go on; none where there is no word in it.
+    fn part(&mut self, text: &str, goes_on: bool) -> Result<Option<Part>, QueryError> {
+        let mut words = Vec::new();
+        self.words.token_stream(text).process(&mut |word| words.push((word.text.clone(), word.position)));
+        let Some((_, first)) = words.first() else { return Ok(None) };
+        let (first, last) = (*first, words.len() - 1);
+        if last >= WORDS_MAX {
+            return Err(QueryError::TooLongPhrase(words.len()));
+        }
+        let part = words.into_iter().enumerate().map(|(index, (mut word, position))| {
+            // Nothing has a word that is too long.
+            if word == TOO_LONG {
+                word.push('\0');
+            }
+            let unit = if goes_on && index == last { Unit::Prefix(word) } else { Unit::Word(word) };
+            Ok((self.number(unit)?, (position - first) as u32))
+        });
+        part.collect::<Result<_, _>>().map(Some)
+    }
+
+    fn number(&mut self, unit: Unit) -> Result<usize, QueryError> {
+        let next = self.units.len();
+        match self.known.entry(unit) {
+            Entry::Occupied(known) => Ok(*known.get()),
+            Entry::Vacant(_) if next == WORDS_MAX => Err(QueryError::TooManyWords),
+            Entry::Vacant(new) => {
+                self.units.push(new.key().clone());
+                Ok(*new.insert(next))
+            }
+        }
     }
 }
 

@@ -64,9 +64,22 @@ fn texts_of_an_array_are_apart() {
 fn queries_are_bounded() {
     let words: String = (0..1_001).map(|word| format!("w{word} ")).collect();
     let error = TextQuery::new(Kind::Search, &words, Analyzer::default()).expect_err("it has too many words");
+    assert!(error.to_string().contains("more than 1000 words"), "{error}");
+    let phrase = format!("\"{}\"", "a ".repeat(1_001));
+    let error = TextQuery::new(Kind::Search, &phrase, Analyzer::default()).expect_err("its phrase is too long");
     assert!(error.to_string().contains("1001 words"), "{error}");
     let error = TextQuery::new(Kind::Search, &"x".repeat(70_000), Analyzer::default()).expect_err("it is too long");
     assert!(error.to_string().contains("70000 bytes"), "{error}");
+}
+
+/// What is asked again is evaluated once: else a query of 64 KB takes seconds for each thousand texts.
+#[test]
+fn what_is_asked_again_is_looked_for_once() {
+    let read = |text: &str| TextQuery::new(Kind::Search, text, Analyzer::default()).expect("it is short");
+    for (again, once) in [("a* b -c ", "a* b -c"), ("\"a b\" ", "\"a b\""), ("a OR b -\"c d\" OR ", "a OR b -\"c d\"")]
+    {
+        assert_eq!(read(&again.repeat(3_000)), read(once), "{again}");
+    }
 }
 
 #[test]

@@ -24,6 +24,7 @@ use super::integers::Integers;
 use super::presence::Span;
 use super::table::Table;
 use super::{ColumnError, Datum, Storage, floats};
+use crate::advice;
 
 pub(super) const NO_STRING: ColumnError = ColumnError::Damaged("a code is one of no string");
 const NO_TEXT: ColumnError = ColumnError::Damaged("a string is not UTF-8");
@@ -67,6 +68,11 @@ impl Column {
     /// Rows, those without a value included.
     pub fn rows(&self) -> u64 {
         self.rows
+    }
+
+    /// Says that all of it is about to be read.
+    pub fn will_be_read(&self) {
+        advice::will_be_read(&self.bytes);
     }
 
     /// Rows with a value.

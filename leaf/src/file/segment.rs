@@ -237,7 +237,7 @@ impl Opener<'_> {
         let entry = self.object.only(Part::Keys, KEYS_CODEC)?;
         let (id, rows) = self.object.label(entry, |label| Ok((SegmentId(label.varint()?), label.small::<u32>()?)))?;
         let rows = rows as usize;
-        let shape = ColumnShape { of: DataType::Utf8, rows: rows as u64, present: rows as u64 };
+        let shape = ColumnShape { of: DataType::Utf8, rows: rows as u64, present: rows as u64, by_row: true };
         let ids = Ids::File(Box::new(self.kept(Part::Keys, entry, shape)?), rows);
         let is_before = self.object.codec(Part::KeyRun) == Some(KEY_RUN_CODEC_BEFORE);
         let codec = if is_before { KEY_RUN_CODEC_BEFORE } else { KEY_RUN_CODEC };

@@ -69,8 +69,7 @@ impl<'v> Found<'v> {
             terms = Some((of_column, found));
         }
         let (_, overlay) = version.layers(field);
-        let laid = overlay.into_iter().flat_map(Overlay::runs).filter(|run| test.may_pass(run));
-        let laid = laid.map(|run| run.rows().len()).sum::<usize>();
+        let laid = overlay.into_iter().flat_map(Overlay::runs).map(|run| test.count(run)).sum::<usize>();
         let named = terms.iter().flat_map(|(_, ranks)| ranks).map(ExactSizeIterator::len).sum::<usize>();
         Ok(Some(Self { condition, rows: named + laid, share, named: Named::Terms { test, terms, overlay } }))
     }
@@ -101,9 +100,8 @@ impl<'v> Found<'v> {
 /// Puts what an overlay says of its rows in the place of what was found for them.
 fn lay(rows: &mut Vec<u32>, condition: &Condition, test: &Test, overlay: &Overlay) -> Result<()> {
     rows.retain(|row| !overlay.covers(*row));
-    for (index, run) in overlay.runs().iter().enumerate().filter(|(_, run)| test.may_pass(run)) {
-        let passed = condition.of_run(test.on.kind, run)?;
-        let passed = run.rows().iter().zip(passed.values()).filter(|(_, passed)| *passed).map(|(row, _)| *row);
+    for (index, run) in overlay.runs().iter().enumerate() {
+        let passed = condition.passed(test, run)?.into_iter();
         rows.extend(passed.filter(|row| !overlay.covers_behind(index, *row)));
     }
     Ok(())

@@ -271,12 +271,8 @@ impl Selector {
         let Place::Field(field) = test.on.place else { return Ok(()) };
         // The oldest first: what is laid later hides it.
         for run in version.layers(field).1.into_iter().flat_map(Overlay::runs) {
-            if !test.may_pass(run) {
-                run.rows().iter().for_each(|row| bits.set(*row, false));
-                continue;
-            }
-            let passed = condition.of_run(test.on.kind, run)?;
-            run.rows().iter().zip(passed.values()).for_each(|(row, passed)| bits.set(*row, passed && before.has(*row)));
+            run.rows().iter().for_each(|row| bits.set(*row, false));
+            condition.passed(test, run)?.into_iter().for_each(|row| bits.set(row, before.has(row)));
         }
         Ok(())
     }
@@ -294,6 +290,18 @@ impl Condition {
     /// Whether it is true for each row of a run over the field that it tests, or whose values of one type; no nulls.
     fn of_run(&self, kind: Option<Type>, run: &Run) -> Result<BooleanArray> {
         self.evaluate(vec![typed(run.values(), kind, self.schema.field(0))?], run.rows().len())
+    }
+
+    /// The rows of a run over the field that is tested for which it is true, in any order.
+    fn passed(&self, test: &Test, run: &Run) -> Result<Vec<u32>> {
+        if !test.may_pass(run) {
+            return Ok(Vec::new());
+        }
+        if let Some(found) = test.find(run) {
+            return Ok(found.concat().into_iter().map(|place| run.rows()[place as usize]).collect());
+        }
+        let passed = self.of_run(test.on.kind, run)?;
+        Ok(run.rows().iter().zip(passed.values()).filter(|(_, passed)| *passed).map(|(row, _)| *row).collect())
     }
 
     /// Whether it is true for each row of its columns; no nulls.

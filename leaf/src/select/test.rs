@@ -117,6 +117,20 @@ impl Test {
         of_ints || run.may_match(self.on.of, &self.predicate)
     }
 
+    /// The places of the values of such a run that pass, in parts; nothing where each has to be evaluated.
+    pub(super) fn find<'r>(&self, run: &'r Run) -> Option<Vec<&'r [u32]>> {
+        let of_ints = self.on.of == Type::Float && run.values().column(Type::Int).is_some();
+        if of_ints { None } else { run.find(self.on.of, &self.predicate) }
+    }
+
+    /// How many values of such a run pass, at most.
+    pub(super) fn count(&self, run: &Run) -> usize {
+        match self.may_pass(run) {
+            true => self.find(run).map_or(run.rows().len(), |found| found.iter().map(|places| places.len()).sum()),
+            false => 0,
+        }
+    }
+
     /// What either lets through, if that is a set of one column's values: planners write short sets so.
     fn or(&self, other: &Self) -> Option<Self> {
         let (own, others) = (self.predicate.values()?, other.predicate.values()?);

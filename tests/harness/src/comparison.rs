@@ -276,6 +276,22 @@ impl<'c> Comparison<'c> {
         }
     }
 
+    /// What is laid over all fields, as EXPLAIN ANALYZE tells of each segment.
+    async fn laid(&self) -> Result<String> {
+        let sql = format!("EXPLAIN ANALYZE SELECT count(*) FROM {}", self.collection);
+        let text = serde_json::to_string(&self.live.server.rows(&sql).await?)?;
+        let (mut segments, mut sums) = (0, [0; 3]);
+        for part in text.split("passed, ").skip(1) {
+            // "120 laid over in 3 runs over 2 fields"
+            let numbers = part.split(' ').filter_map(|word| word.parse::<u64>().ok()).take(sums.len());
+            sums.iter_mut().zip(numbers).for_each(|(sum, number)| *sum += number);
+            segments += 1;
+        }
+        let [laid, runs, overlays] = sums;
+        let each = runs as f64 / overlays.max(1) as f64;
+        Ok(format!("{laid} values in {runs} runs, {each:.1} for a field that has any, in {segments} segments"))
+    }
+
     /// Sends patches that change no answer, and asks the queries: at once, and when the server was at rest and started anew. Returns
     /// what it took as a table, beside times before.
     ///
@@ -288,6 +304,7 @@ impl<'c> Comparison<'c> {
         expected: &[Answer],
     ) -> Result<String> {
         let work = self.patch(items()).await?;
+        let laid = self.laid().await?;
         let at_once = self.times_at_once(expected, items()).await?;
         let cpu = self.cpu_seconds()?;
         self.live.server.rest().await?;
@@ -297,7 +314,7 @@ impl<'c> Comparison<'c> {
         let table = self.after(&before.millis, &[("at once", &at_once.millis), ("at rest", &at_rest.millis)]);
         let warnings = at_once.warning("at once") + &at_rest.warning("at rest");
         Ok(format!(
-            "patches: {work}; {settled:.1} s of CPU from the questions at once until at rest\n{table}{warnings}"
+            "patches: {work}; {laid}; {settled:.1} s of CPU from the questions at once until at rest\n{table}{warnings}"
         ))
     }
 

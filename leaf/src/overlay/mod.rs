@@ -9,19 +9,19 @@
 //! what is read     10 22 30  ·
 //! ```
 
+/// Where in a run values are, by value.
+mod order;
+/// What one batch, or several, laid over a field.
+mod run;
+
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, OnceLock};
 
 use basalt_common::columns::TypedColumns;
-use basalt_common::value::{Type, Value};
-use datafusion::arrow::array::{Array, ArrayRef, AsArray, UInt32Array};
-use datafusion::arrow::compute::{max, max_string, min, min_string};
-use datafusion::arrow::datatypes::{
-    ArrowPrimitiveType, DataType, Date32Type, Float64Type, Int64Type, Time64MicrosecondType, TimeUnit,
-    TimestampMicrosecondType,
-};
+use basalt_common::value::Value;
+use datafusion::arrow::array::UInt32Array;
 
-use crate::column::{Datum, Predicate};
+pub use run::Run;
 
 /// Counts bytes that patches wrote, merges of runs included.
 #[derive(Debug, Default)]
@@ -35,103 +35,6 @@ impl WrittenBytes {
     /// The bytes so far.
     pub fn total(&self) -> u64 {
         self.0.load(Ordering::Relaxed)
-    }
-}
-
-/// Values for some rows; an absent one hides the segment's.
-#[derive(Debug, Clone)]
-pub struct Run {
-    /// INVARIANT: strictly ascending, as many as there are values; checked in [`Run::new`].
-    rows: Vec<u32>,
-    values: TypedColumns,
-    /// What they take: asked for all runs of a shard with every batch.
-    bytes: usize,
-    /// Of the types that filters asked for: the least and the greatest value, if that can be told.
-    bounds: OnceLock<Bounds>,
-}
-
-/// By type, the least and the greatest value.
-type Bounds = Vec<(Type, Option<(Datum<'static>, Datum<'static>)>)>;
-
-/// The least and the greatest value of an array that has one at least; none of a type of which that is not told.
-fn bounds_of(array: &ArrayRef) -> Option<(Datum<'static>, Datum<'static>)> {
-    fn numbers<T: ArrowPrimitiveType>(
-        array: &ArrayRef,
-        datum: impl Fn(T::Native) -> Datum<'static>,
-    ) -> Option<(Datum<'static>, Datum<'static>)> {
-        let array = array.as_primitive::<T>();
-        Some((datum(min(array)?), datum(max(array)?)))
-    }
-    match array.data_type() {
-        DataType::Int64 => numbers::<Int64Type>(array, Datum::Int),
-        DataType::Float64 => numbers::<Float64Type>(array, Datum::Float),
-        DataType::Timestamp(TimeUnit::Microsecond, _) => numbers::<TimestampMicrosecondType>(array, Datum::Int),
-        DataType::Date32 => numbers::<Date32Type>(array, |days| Datum::Int(days.into())),
-        DataType::Time64(TimeUnit::Microsecond) => numbers::<Time64MicrosecondType>(array, Datum::Int),
-        DataType::Utf8 => {
-            let (texts, text) = (array.as_string::<i32>(), |text: &str| Datum::String(text.to_string().into()));
-            Some((text(min_string(texts)?), text(max_string(texts)?)))
-        }
-        _ => None,
-    }
-}
-
-impl Run {
-    /// Makes a run.
-    ///
-    /// # Panics
-    /// The rows are not strictly ascending, or not as many as the values.
-    pub fn new(rows: Vec<u32>, values: TypedColumns) -> Self {
-        assert_eq!(rows.len(), values.rows(), "a run has a value for each row");
-        assert!(rows.windows(2).all(|pair| pair[0] < pair[1]), "rows of a run are ascending");
-        let bytes = rows.len() * size_of::<u32>() + values.bytes();
-        Self { rows, values, bytes, bounds: OnceLock::new() }
-    }
-
-    /// Whether any of its values of a type may be one that a predicate lets through: the run's zone map.
-    pub fn may_match(&self, of: Type, predicate: &Predicate<'_>) -> bool {
-        let bounds = self.bounds.get_or_init(|| {
-            let columns = self.values.columns().iter();
-            columns.map(|(of, array)| (*of, bounds_of(array))).collect()
-        });
-        match bounds.iter().find(|(own, _)| *own == of) {
-            None => false,
-            Some((_, None)) => true,
-            Some((_, Some((least, greatest)))) => predicate.meets(least, greatest),
-        }
-    }
-
-    /// The rows, ascending.
-    pub fn rows(&self) -> &[u32] {
-        &self.rows
-    }
-
-    /// The values, one a row.
-    pub fn values(&self) -> &TypedColumns {
-        &self.values
-    }
-
-    /// Both runs as one; where both have a row, the newer has it.
-    fn merge(older: &Self, newer: &Self) -> Self {
-        let both = TypedColumns::concat(&[older.values.clone(), newer.values.clone()]);
-        let mut rows = Vec::with_capacity(older.rows.len() + newer.rows.len());
-        let mut from = Vec::with_capacity(rows.capacity());
-        let (mut o, mut n) = (0, 0);
-        while o < older.rows.len() || n < newer.rows.len() {
-            let (old, new) = (older.rows.get(o), newer.rows.get(n));
-            let take_new = old.is_none_or(|old| new.is_some_and(|new| new <= old));
-            if take_new {
-                rows.push(newer.rows[n]);
-                from.push((older.rows.len() + n) as u32);
-                o += usize::from(old == new);
-                n += 1;
-            } else {
-                rows.push(older.rows[o]);
-                from.push(o as u32);
-                o += 1;
-            }
-        }
-        Self::new(rows, both.take(&UInt32Array::from(from)))
     }
 }
 
@@ -173,7 +76,7 @@ impl Overlay {
     /// # Errors
     /// A run is not more than twice as long as the next.
     pub fn restore(runs: Vec<Run>) -> Result<Self, &'static str> {
-        if runs.windows(2).any(|pair| pair[0].rows.len() <= 2 * pair[1].rows.len()) {
+        if runs.windows(2).any(|pair| pair[0].rows().len() <= 2 * pair[1].rows().len()) {
             return Err("a run is not more than twice as long as the next");
         }
         Ok(Self { runs: runs.into_iter().map(Arc::new).collect() })
@@ -187,10 +90,10 @@ impl Overlay {
     /// Lays a run on top, and merges it with those below that are not more than twice as long.
     pub fn push(&mut self, run: Run, written: &WrittenBytes) {
         let mut top = run;
-        written.add(top.bytes);
-        while let Some(below) = self.runs.pop_if(|below| below.rows.len() <= 2 * top.rows.len()) {
+        written.add(top.bytes());
+        while let Some(below) = self.runs.pop_if(|below| below.rows().len() <= 2 * top.rows().len()) {
             top = Run::merge(&below, &top);
-            written.add(top.bytes);
+            written.add(top.bytes());
         }
         self.runs.push(Arc::new(top));
     }
@@ -198,19 +101,19 @@ impl Overlay {
     /// What is laid over a row: `None` where nothing is, `Some(None)` where the field was removed.
     pub fn value(&self, row: u32) -> Option<Option<Value>> {
         self.runs.iter().rev().find_map(|run| {
-            let index = run.rows.binary_search(&row).ok()?;
-            Some(run.values.value(index))
+            let index = run.rows().binary_search(&row).ok()?;
+            Some(run.values().value(index))
         })
     }
 
     /// Whether anything is laid over a row.
     pub fn covers(&self, row: u32) -> bool {
-        self.runs.iter().any(|run| run.rows.binary_search(&row).is_ok())
+        self.runs.iter().any(|run| run.rows().binary_search(&row).is_ok())
     }
 
     /// Whether a run newer than one of them is laid over a row.
     pub fn covers_behind(&self, run: usize, row: u32) -> bool {
-        self.runs[run + 1..].iter().any(|run| run.rows.binary_search(&row).is_ok())
+        self.runs[run + 1..].iter().any(|run| run.rows().binary_search(&row).is_ok())
     }
 
     /// The values of `rows` (ascending), of which `base` has what the segment holds, with the overlay laid over them.
@@ -220,8 +123,9 @@ impl Overlay {
         let mut parts = vec![base];
         let mut from: Vec<u32> = (0..offset).collect();
         for run in &self.runs {
-            let start = run.rows.partition_point(|row| row < first);
-            let laid = &run.rows[start..][..run.rows[start..].partition_point(|row| row <= last)];
+            let start = run.rows().partition_point(|row| row < first);
+            let laid = &run.rows()[start..];
+            let laid = &laid[..laid.partition_point(|row| row <= last)];
             let mut indices = Vec::new();
             both(rows.values(), laid, |asked, index| {
                 from[asked] = offset + indices.len() as u32;
@@ -229,7 +133,7 @@ impl Overlay {
             });
             if !indices.is_empty() {
                 offset += indices.len() as u32;
-                parts.push(run.values.take(&UInt32Array::from(indices)));
+                parts.push(run.values().take(&UInt32Array::from(indices)));
             }
         }
         match parts.len() {
@@ -240,7 +144,7 @@ impl Overlay {
 
     /// Bytes of memory that the runs take.
     pub fn bytes(&self) -> usize {
-        self.runs.iter().map(|run| run.bytes).sum()
+        self.runs.iter().map(|run| run.bytes()).sum()
     }
 }
 
