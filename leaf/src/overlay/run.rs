@@ -14,8 +14,8 @@ use datafusion::arrow::array::UInt32Array;
 use super::order::{Order, bounds_of};
 use crate::column::{Datum, Predicate};
 
-/// Fewer values are evaluated one by one.
-const ORDERED_MIN: usize = 1_024;
+/// Fewer values are evaluated as fast.
+const ORDERED_MIN: usize = 16;
 
 /// Values are put in order when they were asked for so often: about what that costs is paid then. A filter asks twice.
 const ORDERED_AFTER: u32 = 8;
