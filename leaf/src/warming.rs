@@ -54,3 +54,18 @@ fn look_up(segments: &[&Segment], id: &str) {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{Duration, is_cold};
+
+    #[test]
+    fn slow_batches_are_cold() {
+        let micros = Duration::from_micros;
+        for (operations, took, cold) in
+            [(1_000, 2_000, false), (1_000, 12_000, false), (1_000, 12_001, true), (1, 1_000_000, false), (0, 1, false)]
+        {
+            assert_eq!(is_cold(operations, micros(took)), cold, "{operations} in {took} us");
+        }
+    }
+}

@@ -4,6 +4,7 @@
 //! found by their order. Values are compared as those of encoded columns are.
 
 use std::cmp::Ordering;
+use std::iter;
 use std::ops::{Bound, Range};
 
 use datafusion::arrow::array::{Array, ArrayRef, ArrowPrimitiveType, AsArray};
@@ -90,8 +91,8 @@ impl Order {
             Some(start..end.max(start))
         };
         let mut ranges: Vec<Range<usize>> = match predicate {
-            Predicate::Present => vec![0..self.places.len()],
-            Predicate::Within(low, high) => vec![range(low, high)?],
+            Predicate::Present => iter::once(0..self.places.len()).collect(),
+            Predicate::Within(low, high) => iter::once(range(low, high)?).collect(),
             Predicate::In(set) => {
                 let equal = |value: &Datum<'_>| Some(self.before(value, false)?..self.before(value, true)?);
                 set.iter().map(equal).collect::<Option<_>>()?
