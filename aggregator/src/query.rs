@@ -55,6 +55,9 @@ const CATALOG: &str = "basalt";
 /// The most fields of one query that no document has.
 const UNKNOWN_FIELDS_MAX: usize = 64;
 
+/// A step that cannot be interrupted has a thread to itself; others have the rest, and the system shares the cores among them.
+const THREADS_PER_CORE: usize = 4;
+
 /// How many batches of rows are made before the client takes them.
 const BATCHES_AHEAD: usize = 1;
 
@@ -162,9 +165,10 @@ struct Threads(Option<Runtime>);
 
 impl Threads {
     fn new() -> std::io::Result<Self> {
+        let cores = std::thread::available_parallelism()?.get();
         let mut threads = Builder::new_multi_thread();
-        let threads = threads.enable_all().thread_name("query").thread_stack_size(sql::limits::STACK_BYTES_MIN);
-        Ok(Self(Some(threads.build()?)))
+        threads.worker_threads(cores * THREADS_PER_CORE).thread_name("query").enable_all();
+        Ok(Self(Some(threads.thread_stack_size(sql::limits::STACK_BYTES_MIN).build()?)))
     }
 
     /// Starts a part of a query; it ends at its next step when what is returned is dropped.

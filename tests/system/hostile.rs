@@ -10,11 +10,14 @@ use serde_json::{Value as Json, json};
 
 const COUNT: u64 = 2_000;
 
-/// What each query may take.
-const TIMEOUT: Duration = Duration::from_secs(2);
+/// What a query may take that may end somehow.
+const SHORT: Duration = Duration::from_secs(2);
 
-/// An answer that comes later than this does not come because of that: the machine has other tests to run.
-const ANSWERED: Duration = Duration::from_secs(30);
+/// What others may take: the machine has other tests to run.
+const LONG: Duration = Duration::from_secs(50);
+
+/// Every answer comes by then.
+const ANSWERED: Duration = Duration::from_secs(60);
 
 /// How a query may end.
 #[derive(Debug, Clone, Copy)]
@@ -79,7 +82,7 @@ fn hostile() -> Vec<(&'static str, Ends, String)> {
         ("a text of texts", Ends::Refused, "SELECT length(repeat(repeat('a', 100000), 100000)) AS n".into()),
         (
             "every set of sixteen columns",
-            Ends::Somehow,
+            Ends::Refused,
             format!("SELECT count(*) AS n FROM docs GROUP BY CUBE({columns})"),
         ),
         (
@@ -104,8 +107,8 @@ fn hostile() -> Vec<(&'static str, Ends, String)> {
     ]
 }
 
-async fn ask(live: &Live, sql: &str) -> Result<(u16, Json)> {
-    let body = json!({ "sql": sql, "timeout_ms": TIMEOUT.as_millis() as u64 });
+async fn ask(live: &Live, sql: &str, timeout: Duration) -> Result<(u16, Json)> {
+    let body = json!({ "sql": sql, "timeout_ms": timeout.as_millis() as u64 });
     tokio::time::timeout(ANSWERED, live.query(body)).await.context("no answer in time")?
 }
 
@@ -119,10 +122,11 @@ async fn queries_made_to_take_long_are_answered_and_disturb_nobody() -> Result<(
     let documents: Vec<Json> = (0..COUNT).map(document).collect();
     live.write(Method::POST, Json::Array(documents).to_string()).await?;
     for (what, ends, sql) in hostile() {
-        let asked = async { ask(&live, &sql).await.context(what) };
+        let timeout = if matches!(ends, Ends::Somehow) { SHORT } else { LONG };
+        let asked = async { ask(&live, &sql, timeout).await.context(what) };
         let others = async {
             // Another client, while the first waits.
-            let (status, reply) = ask(&live, "SELECT count(*) AS n FROM docs").await.context(what)?;
+            let (status, reply) = ask(&live, "SELECT count(*) AS n FROM docs", LONG).await.context(what)?;
             ensure!(status == 200 && reply["rows"] == json!([{ "n": COUNT }]), "{what}: others have {status} {reply}");
             let path = format!("{DOCUMENTS}/_get");
             let read = live.server.json(Method::POST, &path, json!({ "ids": ["d7"], "fields": ["n"] }).to_string());

@@ -7,12 +7,12 @@
 use std::ops::ControlFlow;
 
 use datafusion::sql::sqlparser::ast::{
-    Expr, ObjectName, Query, Select, Spanned, Statement, TableFactor, Visit, Visitor,
+    Expr, GroupByExpr, GroupByWithModifier, ObjectName, Query, Select, Spanned, Statement, TableFactor, Visit, Visitor,
 };
 use datafusion::sql::sqlparser::tokenizer::{Location, Token};
 
 use super::error::{SqlError, SqlErrorKind};
-use super::limits::{PARTS_MAX, SUBQUERIES_MAX};
+use super::limits::{GROUPING_SETS_MAX, PARTS_MAX, SUBQUERIES_MAX};
 use super::names::{locate, parts};
 use super::parse::not_a_query;
 use super::tokens;
@@ -72,6 +72,13 @@ impl Visitor for Checker<'_> {
         if let Some(into) = &select.into {
             let error = SqlError::new(SqlErrorKind::NotAQuery, "SELECT INTO is not a query");
             let error = error.with_hint("only queries can be run here; leave out INTO").at(into.name.span().start);
+            return Checked::Break(Box::new(error));
+        }
+        let sets = grouping_sets(&select.group_by);
+        if sets > GROUPING_SETS_MAX {
+            let sets = format!("it groups by {sets} sets of columns, more than {GROUPING_SETS_MAX}");
+            let error = SqlError::new(SqlErrorKind::TooComplex, format!("the query is too complex: {sets}"));
+            let error = error.with_hint("name the sets that you need with GROUPING SETS").at(self.word("group"));
             return Checked::Break(Box::new(error));
         }
         if !select.distribute_by.is_empty() {
@@ -145,6 +152,24 @@ impl Checker<'_> {
         let found = locate(self.sql, &[word.to_lowercase()]);
         found.map_or(Location::empty(), |(line, column)| Location { line, column })
     }
+}
+
+/// By how many sets of columns a GROUP BY groups: those of its parts are multiplied.
+fn grouping_sets(group_by: &GroupByExpr) -> usize {
+    let (parts, modifiers) = match group_by {
+        GroupByExpr::All(modifiers) => (&[][..], modifiers),
+        GroupByExpr::Expressions(parts, modifiers) => (parts.as_slice(), modifiers),
+    };
+    let power = |columns: usize| u32::try_from(columns).ok().and_then(|bits| 1_usize.checked_shl(bits));
+    let of_part = |part: &Expr| match part {
+        Expr::Cube(columns) => power(columns.len()).unwrap_or(usize::MAX),
+        Expr::Rollup(columns) => columns.len() + 1,
+        Expr::GroupingSets(sets) => sets.len(),
+        _ => 1,
+    };
+    let is_cube = modifiers.iter().any(|modifier| matches!(modifier, GroupByWithModifier::Cube));
+    let of_all = if is_cube { power(parts.len()).unwrap_or(usize::MAX) } else { 1 };
+    parts.iter().map(of_part).fold(of_all, usize::saturating_mul)
 }
 
 fn subquery(expr: &Expr) -> Option<&Query> {

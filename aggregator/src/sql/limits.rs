@@ -44,6 +44,9 @@ pub const PARTS_MAX: usize = 250;
 /// 0.1 seconds, 20 take 30.
 pub const SUBQUERIES_MAX: usize = 12;
 
+/// The most sets of columns that one GROUP BY groups by: each batch of rows is grouped by all of them in one step.
+pub const GROUPING_SETS_MAX: usize = 1_024;
+
 /// The stack that a thread needs to plan a query of any of these sizes: the parser needs 1.3 MiB of it, DataFusion 8.
 pub const STACK_BYTES_MIN: usize = 16 << 20;
 

@@ -211,3 +211,20 @@ fn texts_of_many_readings_end_soon() {
          [name parts of it with WITH, and use the names]"
     );
 }
+
+#[test]
+fn sets_of_columns() {
+    let group = |by: &str| format!("select count(*) from t group by {by}");
+    for few in
+        ["cube(a, b, c, d, e, f, g, h, i, j)", "rollup(a, b), cube(c, d)", "grouping sets ((a), (b), ())", "a, b"]
+    {
+        assert_eq!(survives(group(few)), None, "{few}");
+    }
+    assert_eq!(
+        read(&group("cube(a, b, c, d, e, f, g, h, i, j), rollup(k)")),
+        "1:24 TooComplex: the query is too complex: it groups by 2048 sets of columns, more than 1024 \
+         [name the sets that you need with GROUPING SETS]"
+    );
+    let columns = vec!["a"; 100].join(", ");
+    assert_eq!(survives(group(&format!("cube({columns})"))), Some(SqlErrorKind::TooComplex));
+}
