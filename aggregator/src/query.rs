@@ -55,8 +55,9 @@ const CATALOG: &str = "basalt";
 /// The most fields of one query that no document has.
 const UNKNOWN_FIELDS_MAX: usize = 64;
 
-/// A step that cannot be interrupted has a thread to itself; others have the rest, and the system shares the cores among them.
-const THREADS_PER_CORE: usize = 4;
+/// A step that cannot be interrupted has a thread to itself; others have the rest, and the system shares the cores among them. More make each query
+/// slower.
+const THREADS_PER_CORE: usize = 2;
 
 /// How many batches of rows are made before the client takes them.
 const BATCHES_AHEAD: usize = 1;
