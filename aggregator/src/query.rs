@@ -6,7 +6,7 @@
 //! ```
 //!
 //! A query has one number, under which leaves hold one snapshot of each shard for it, a time limit, and a share of memory. It is planned and
-//! run on threads of the queries' own: however long a step takes that nobody can interrupt, who asked is answered in time, and others are served.
+//! run on threads of the queries' own: however long a step takes that nobody can interrupt, who asked is answered in time.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -35,7 +35,7 @@ use datafusion::physical_plan::stream::RecordBatchReceiverStreamBuilder;
 use datafusion::physical_plan::{ExecutionPlan, execute_stream};
 use datafusion::sql::parser::Statement as PlannedStatement;
 use datafusion::sql::sqlparser::ast::Statement;
-use futures::StreamExt;
+use futures::TryStreamExt;
 use tokio::runtime::{Builder, Runtime};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
@@ -338,8 +338,8 @@ fn driven(mut rows: SendableRecordBatchStream, place: OwnedSemaphorePermit) -> S
     let mut made = RecordBatchReceiverStreamBuilder::new(rows.schema(), BATCHES_AHEAD);
     let sender = made.tx();
     made.spawn(async move {
-        while let Some(batch) = rows.next().await {
-            if sender.send(batch).await.is_err() {
+        while let Some(batch) = rows.try_next().await? {
+            if sender.send(Ok(batch)).await.is_err() {
                 break;
             }
         }

@@ -5,6 +5,7 @@
 //! read, nor are those of which no bit is left.
 
 use std::cmp::Ordering;
+use std::iter;
 use std::ops::{Bound, Range};
 
 use arrow_buffer::bit_chunk_iterator::BitChunks;
@@ -62,6 +63,45 @@ impl<'p> Predicate<'p> {
             }
             Self::In(set) => set.iter().any(|value| !is_less(value, least) && !is_less(greatest, value)),
         }
+    }
+
+    /// The ranks of the values that match, of `all` that are in order: ranges, disjoint and ascending. `before` tells how many are less than a
+    /// value, or that value too.
+    ///
+    /// # Errors
+    /// Those of `before`.
+    pub fn ranks<E>(
+        &self,
+        all: u32,
+        before: impl Fn(&Datum<'_>, bool) -> Result<u32, E>,
+    ) -> Result<Vec<Range<u32>>, E> {
+        Ok(match self {
+            Self::Present => iter::once(0..all).collect(),
+            Self::Within(low, high) => {
+                let start = match low {
+                    Bound::Included(low) => before(low, false)?,
+                    Bound::Excluded(low) => before(low, true)?,
+                    Bound::Unbounded => 0,
+                };
+                let end = match high {
+                    Bound::Included(high) => before(high, true)?,
+                    Bound::Excluded(high) => before(high, false)?,
+                    Bound::Unbounded => all,
+                };
+                iter::once(start..end.max(start)).collect()
+            }
+            Self::In(set) => {
+                let mut found = Vec::with_capacity(set.len());
+                for value in set {
+                    found.push(before(value, false)?..before(value, true)?);
+                }
+                // A set may name a value twice, and values that are not there.
+                found.retain(|ranks| !ranks.is_empty());
+                found.sort_unstable_by_key(|ranks| ranks.start);
+                found.dedup();
+                found
+            }
+        })
     }
 
     /// What both let through, if that is a range too.

@@ -4,8 +4,6 @@
 //! found by their order. Values are compared as those of encoded columns are.
 
 use std::cmp::Ordering;
-use std::iter;
-use std::ops::{Bound, Range};
 
 use datafusion::arrow::array::{Array, ArrayRef, ArrowPrimitiveType, AsArray};
 use datafusion::arrow::compute::{SortOptions, max, max_string, min, min_string, sort_to_indices};
@@ -77,49 +75,28 @@ impl Order {
 
     /// The places of the values that a predicate lets through; nothing where it compares with a value of another type.
     pub(super) fn find(&self, predicate: &Predicate<'_>) -> Option<Vec<&[u32]>> {
-        let range = |low: &Bound<Datum<'_>>, high: &Bound<Datum<'_>>| {
-            let start = match low {
-                Bound::Included(low) => self.before(low, false)?,
-                Bound::Excluded(low) => self.before(low, true)?,
-                Bound::Unbounded => 0,
-            };
-            let end = match high {
-                Bound::Included(high) => self.before(high, true)?,
-                Bound::Excluded(high) => self.before(high, false)?,
-                Bound::Unbounded => self.places.len(),
-            };
-            Some(start..end.max(start))
-        };
-        let mut ranges: Vec<Range<usize>> = match predicate {
-            Predicate::Present => iter::once(0..self.places.len()).collect(),
-            Predicate::Within(low, high) => iter::once(range(low, high)?).collect(),
-            Predicate::In(set) => {
-                let equal = |value: &Datum<'_>| Some(self.before(value, false)?..self.before(value, true)?);
-                set.iter().map(equal).collect::<Option<_>>()?
-            }
-        };
-        // A set may name a value twice.
-        ranges.retain(|range| !range.is_empty());
-        ranges.sort_unstable_by_key(|range| range.start);
-        ranges.dedup();
-        Some(ranges.into_iter().map(|range| &self.places[range]).collect())
+        let before = |value: &Datum<'_>, or_equal| self.before(value, or_equal).ok_or(());
+        let ranks = predicate.ranks(self.places.len() as u32, before).ok()?;
+        Some(ranks.into_iter().map(|ranks| &self.places[ranks.start as usize..ranks.end as usize]).collect())
     }
 
     /// How many values are less than one, or that one too.
-    fn before(&self, value: &Datum<'_>, or_equal: bool) -> Option<usize> {
+    fn before(&self, value: &Datum<'_>, or_equal: bool) -> Option<u32> {
         let order = |place: u32| datum(&self.array, place)?.order(value);
         if let Some(first) = self.places.first() {
             order(*first)?;
         }
-        Some(self.places.partition_point(|place| match order(*place) {
+        let is_before = |place: &u32| match order(*place) {
             Some(order) => order == Ordering::Less || or_equal && order == Ordering::Equal,
             None => false,
-        }))
+        };
+        Some(self.places.partition_point(is_before) as u32)
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::ops::Bound;
     use std::sync::Arc;
 
     use datafusion::arrow::array::{Float64Array, Int64Array, StringArray};

@@ -112,15 +112,17 @@ impl Test {
 
     /// Whether any value of a run that is laid over what it tests may pass.
     pub(super) fn may_pass(&self, run: &Run) -> bool {
-        // Ints are floats where floats are wanted.
-        let of_ints = self.on.of == Type::Float && run.values().column(Type::Int).is_some();
-        of_ints || run.may_match(self.on.of, &self.predicate)
+        self.reads_ints(run) || run.may_match(self.on.of, &self.predicate)
+    }
+
+    /// Ints are floats where floats are wanted.
+    fn reads_ints(&self, run: &Run) -> bool {
+        self.on.of == Type::Float && run.values().column(Type::Int).is_some()
     }
 
     /// The places of the values of such a run that pass, in parts; nothing where each has to be evaluated.
     pub(super) fn find<'r>(&self, run: &'r Run) -> Option<Vec<&'r [u32]>> {
-        let of_ints = self.on.of == Type::Float && run.values().column(Type::Int).is_some();
-        if of_ints { None } else { run.find(self.on.of, &self.predicate) }
+        if self.reads_ints(run) { None } else { run.find(self.on.of, &self.predicate) }
     }
 
     /// How many values of such a run pass, at most.

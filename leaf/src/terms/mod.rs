@@ -22,8 +22,7 @@ mod sort;
 mod tests;
 
 use std::cmp::Ordering;
-use std::iter;
-use std::ops::{Bound, Range};
+use std::ops::Range;
 
 use basalt_common::value::Type;
 use bitpacking::{BitPacker, BitPacker4x};
@@ -201,32 +200,7 @@ impl Terms {
     /// # Errors
     /// The predicate's values are of another type, or the column or its terms are damaged.
     pub fn find(&self, column: &Column, predicate: &Predicate<'_>) -> Result<Vec<Range<u32>>, ColumnError> {
-        Ok(match predicate {
-            Predicate::Present => iter::once(0..self.ranks).collect(),
-            Predicate::Within(low, high) => {
-                let start = match low {
-                    Bound::Included(low) => self.before(column, low, false)?,
-                    Bound::Excluded(low) => self.before(column, low, true)?,
-                    Bound::Unbounded => 0,
-                };
-                let end = match high {
-                    Bound::Included(high) => self.before(column, high, true)?,
-                    Bound::Excluded(high) => self.before(column, high, false)?,
-                    Bound::Unbounded => self.ranks,
-                };
-                iter::once(start..end.max(start)).collect()
-            }
-            Predicate::In(set) => {
-                let mut found = Vec::with_capacity(set.len());
-                for value in set {
-                    found.push(self.before(column, value, false)?..self.before(column, value, true)?);
-                }
-                found.retain(|ranks| !ranks.is_empty());
-                found.sort_unstable_by_key(|ranks| ranks.start);
-                found.dedup();
-                found
-            }
-        })
+        predicate.ranks(self.ranks, |value, or_equal| self.before(column, value, or_equal))
     }
 
     /// How many ranks have a value less than one given, or that value too.
