@@ -13,6 +13,7 @@ use std::sync::Arc;
 use anyhow::{Context, Result, ensure};
 use basalt_common::columns::TypedColumns;
 use basalt_common::id::FieldId;
+use basalt_common::indexing::Indexing;
 use basalt_common::scan::{AccessPath, ScanColumn, ScanFilter};
 use basalt_common::schema::Schema;
 use basalt_common::value::Type;
@@ -24,7 +25,7 @@ use basalt_leaf::file::segment;
 use basalt_leaf::indexes::Indexes;
 use basalt_leaf::segment::{Segment, SegmentId, SegmentVersion};
 use basalt_leaf::select::Selector;
-use datafusion::arrow::array::{ArrayRef, Int64Array, StringArray};
+use datafusion::arrow::array::{ArrayRef, Float64Array, Int64Array, StringArray};
 use datafusion::arrow::datatypes::{DataType, Field, Schema as ArrowSchema};
 use datafusion::common::DFSchema;
 use datafusion::prelude::SessionContext;
@@ -40,24 +41,30 @@ const RUNS: usize = 31;
 /// Prime to any power of ten: rows come without order, each number once.
 const STRIDE: u64 = 7_368_787;
 
-const FIELDS: [(&str, DataType, Type); 4] = [
+const FIELDS: [(&str, DataType, Type); 6] = [
     ("n", DataType::Int64, Type::Int),
     ("hundred", DataType::Int64, Type::Int),
     ("common", DataType::Int64, Type::Int),
     ("name", DataType::Utf8, Type::String),
+    ("lon", DataType::Float64, Type::Float),
+    ("lat", DataType::Float64, Type::Float),
 ];
 
+/// Places in a city of some thirty kilometres.
+const PLACES: &str = "CAST(13.2 + n * 7919 % 100003 / 200006.0 AS DOUBLE PRECISION) AS lon, \
+                      CAST(52.4 + n * 104729 % 99991 / 333333.0 AS DOUBLE PRECISION) AS lat";
+
 /// The rows as the others make them.
-const DUCKDB_ROWS: &str = "SELECT n, n % ({rows} // 100) AS hundred, n % 1000 AS common, printf('user-%08d', n) AS name \
+const DUCKDB_ROWS: &str = "SELECT n, n % ({rows} // 100) AS hundred, n % 1000 AS common, printf('user-%08d', n) AS name, {places} \
                            FROM (SELECT i * {stride} % {rows} AS n FROM range({rows}) r(i))";
 const CLICKHOUSE_ROWS: &str = "SELECT n, n % intDiv({rows}, 100) AS hundred, n % 1000 AS common, \
-                               concat('user-', leftPad(toString(n), 8, '0')) AS name \
+                               concat('user-', leftPad(toString(n), 8, '0')) AS name, {places} \
                                FROM (SELECT toInt64(number * {stride} % {rows}) AS n FROM numbers({rows}))";
 const POSTGRES_ROWS: &str = "SELECT n, n % ({rows} / 100) AS hundred, n % 1000 AS common, \
                              ('user-' || lpad(n::text, 8, '0')) COLLATE \"C\" AS name \
                              FROM (SELECT i * {stride} % {rows} AS n FROM generate_series(0, {rows}::bigint - 1) i) r";
 
-const PREDICATES: [(&str, &str); 9] = [
+const PREDICATES: [(&str, &str); 10] = [
     ("equal, 1 row", "n = 4711"),
     ("equal, 100 rows", "hundred = 4711"),
     ("equal, a thousandth", "common = 471"),
@@ -67,22 +74,32 @@ const PREDICATES: [(&str, &str); 9] = [
     ("range, a hundredth", "n BETWEEN 40000 AND 139999"),
     ("prefix, 100 rows", "name LIKE 'user-000047%'"),
     ("two fields", "common = 711 AND n BETWEEN 40000 AND 139999"),
+    ("places in a box", "lon BETWEEN 13.40005 AND 13.40155 AND lat BETWEEN 52.5 AND 52.5009"),
 ];
 
-fn segment_of(id: u64, numbers: &[u64], rows: u64) -> Result<SegmentVersion> {
+fn segment_of(id: u64, numbers: &[u64], rows: u64, indexes: &Indexes) -> Result<SegmentVersion> {
     let ints = |make: &dyn Fn(u64) -> u64| -> ArrayRef {
         Arc::new(Int64Array::from_iter_values(numbers.iter().map(|n| make(*n) as i64)))
     };
     let names = StringArray::from_iter_values(numbers.iter().map(|n| format!("user-{n:08}")));
     let ids = StringArray::from_iter_values(numbers.iter().map(u64::to_string));
-    let arrays = [ints(&|n| n), ints(&|n| n % (rows / 100)), ints(&|n| n % 1_000), Arc::new(names) as ArrayRef];
+    let degrees = |least: f64, prime: u64, most: u64, share: f64| -> ArrayRef {
+        let place = |n: &u64| least + (n * prime % most) as f64 / share;
+        Arc::new(Float64Array::from_iter_values(numbers.iter().map(place)))
+    };
+    let arrays = [
+        ints(&|n| n),
+        ints(&|n| n % (rows / 100)),
+        ints(&|n| n % 1_000),
+        Arc::new(names),
+        degrees(13.2, 7_919, 100_003, 200_006.0),
+        degrees(52.4, 104_729, 99_991, 333_333.0),
+    ];
     let columns = arrays.into_iter().zip(&FIELDS).enumerate().map(|(index, (array, (_, _, of)))| {
         (FieldId(index as u32 + 1), TypedColumns::new(numbers.len(), vec![(*of, array)]))
     });
-    let sealed = segment::encode(
-        &Segment::new(SegmentId(id), ids, None, columns.collect::<BTreeMap<_, _>>()),
-        &Indexes::default(),
-    )?;
+    let sealed =
+        segment::encode(&Segment::new(SegmentId(id), ids, None, columns.collect::<BTreeMap<_, _>>()), indexes)?;
     let object = Container::open("segment", Kind::Segment, &sealed.bytes)?;
     Ok(SegmentVersion::new(segment::decode(&object, &sealed.bytes, None)?))
 }
@@ -97,7 +114,11 @@ struct Others {
 
 impl Others {
     fn ask(rows: u64) -> Result<Self> {
-        let made = |text: &str| text.replace("{rows}", &rows.to_string()).replace("{stride}", &STRIDE.to_string());
+        let made = |text: &str| {
+            text.replace("{places}", PLACES)
+                .replace("{rows}", &rows.to_string())
+                .replace("{stride}", &STRIDE.to_string())
+        };
         let indexes = |table: &str| {
             FIELDS.each_ref().map(|(name, _, _)| format!("CREATE INDEX {name}_index ON {table} ({name})"))
         };
@@ -145,19 +166,21 @@ impl Others {
 fn main() -> Result<()> {
     let rows = std::env::var("BASALT_BENCH_ROWS").ok().map(|rows| rows.parse()).transpose()?.unwrap_or(ROWS);
     let mut schema = Schema::default();
-    for (name, ..) in &FIELDS {
-        schema.register(&[name.to_string()]);
+    for (name, _, of) in &FIELDS {
+        let field = schema.register(&[name.to_string()]);
+        schema.register_type(field, *of);
     }
+    let indexes = Indexes::new(Arc::new(schema.clone()), Indexing::default());
     let mut versions = Vec::new();
     for id in 0..SEGMENTS {
         let of_segment = id * rows / SEGMENTS..(id + 1) * rows / SEGMENTS;
         let numbers: Vec<u64> = of_segment.map(|index| index * STRIDE % rows).collect();
-        versions.push(segment_of(id, &numbers, rows)?);
+        versions.push(segment_of(id, &numbers, rows, &indexes)?);
     }
     let others = Others::ask(rows)?;
     let fields: Vec<Field> = FIELDS.iter().map(|(name, of, _)| Field::new(*name, of.clone(), true)).collect();
     let arrow = Arc::new(ArrowSchema::new(fields));
-    let columns: Arc<[ScanColumn]> = (1..=4).map(|field| ScanColumn::field(FieldId(field))).collect();
+    let columns: Arc<[ScanColumn]> = (1..=FIELDS.len() as u32).map(|field| ScanColumn::field(FieldId(field))).collect();
     let context = SessionContext::new();
     println!("{rows} rows in {SEGMENTS} segments; microseconds");
     println!(

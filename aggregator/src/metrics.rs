@@ -4,7 +4,7 @@
 
 use std::sync::Arc;
 
-use metrics::{Counter, Histogram, Key, Label, Level, Metadata, Recorder};
+use metrics::{Counter, Gauge, Histogram, Key, Label, Level, Metadata, Recorder};
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle, PrometheusRecorder};
 
 const METADATA: Metadata<'static> = Metadata::new("basalt", Level::INFO, None);
@@ -20,6 +20,8 @@ pub struct Metrics {
     pub queries_failed: Counter,
     /// How long answered queries took.
     pub query_seconds: Histogram,
+    /// Queries that run, those too whose authors wait no more.
+    pub queries_running: Gauge,
     /// Rows that queries scanned.
     pub rows_scanned: Counter,
     /// Operations accepted.
@@ -45,6 +47,7 @@ impl Default for Metrics {
         Self {
             queries_answered: labelled("basalt_aggregator_queries_total", "answered"),
             queries_failed: labelled("basalt_aggregator_queries_total", "failed"),
+            queries_running: recorder.register_gauge(&Key::from_name("basalt_aggregator_queries_running"), &METADATA),
             query_seconds: histogram("basalt_aggregator_query_seconds"),
             rows_scanned: counter("basalt_aggregator_rows_scanned_total"),
             operations_accepted: labelled("basalt_aggregator_operations_total", "accepted"),

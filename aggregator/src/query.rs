@@ -16,6 +16,7 @@ use basalt_common::catalog::{Catalog, CatalogState, Collection};
 use basalt_common::clock::Clock;
 use basalt_common::failure::{Failure, FailureKind};
 use basalt_common::fence::Fence;
+use basalt_common::in_time::QueryTime;
 use basalt_common::random::SeededRandom;
 use basalt_common::scan::ShardScanExec;
 use datafusion::arrow::datatypes::SchemaRef;
@@ -214,6 +215,11 @@ impl Queries {
         &self.config
     }
 
+    /// How many run: planned, or making rows, until their last task has ended.
+    pub fn running(&self) -> usize {
+        self.config.queries_max.saturating_sub(self.places.available_permits())
+    }
+
     /// Plans a query and starts it.
     ///
     /// # Errors
@@ -226,7 +232,7 @@ impl Queries {
             Failure::new(FailureKind::TooManyRequests, message).with_hint("come back when some have ended")
         })?;
         let queries = Arc::clone(self);
-        let planning = self.threads.spawn(async move { queries.plan(&request, place).await });
+        let planning = self.threads.spawn(async move { queries.plan(&request, deadline, place).await });
         match tokio::time::timeout(timeout, planning).await {
             Err(_) => Err(timed_out(timeout)),
             Ok(Err(stopped)) => Err(Failure::new(FailureKind::Internal, format!("the query stopped: {stopped}"))),
@@ -238,7 +244,12 @@ impl Queries {
     }
 
     /// Plans a query and runs it, in its place among those that may run at once.
-    async fn plan(&self, request: &QueryRequest, place: OwnedSemaphorePermit) -> Result<Planned, Failure> {
+    async fn plan(
+        &self,
+        request: &QueryRequest,
+        deadline: Duration,
+        place: OwnedSemaphorePermit,
+    ) -> Result<Planned, Failure> {
         let (mut statement, path) = sql::parse_with_hint(&request.sql)?;
         sql::fill(&mut statement, &request.parameters)?;
         sql::name_paths(&mut statement);
@@ -258,7 +269,8 @@ impl Queries {
         let tables = Arc::new(tables);
         let warnings = Warnings::default();
         let failed = |error: DataFusionError| from_datafusion(&error, &request.sql);
-        let session = self.session(&tables, &request.workspace, &warnings).map_err(failed)?;
+        let mut session = self.session(&tables, &request.workspace, &warnings).map_err(failed)?;
+        session.config_mut().set_extension(Arc::new(QueryTime::until(deadline, Arc::clone(&self.clock))));
         let logical = logical_plan(&session, &statement, &collections, &tables, &warnings).await.map_err(failed)?;
         let options = SQLOptions::new().with_allow_ddl(false).with_allow_dml(false).with_allow_statements(false);
         options.verify_plan(&logical).map_err(failed)?;

@@ -67,3 +67,5 @@ pub mod wire;
 pub mod remote;
 
 pub mod scan;
+
+pub mod in_time;

@@ -20,7 +20,7 @@ use roaring::RoaringBitmap;
 
 use crate::field::{FieldValues, FileColumns, all_rows};
 use crate::generation::{Generation, GenerationId};
-use crate::indexes::Indexes;
+use crate::indexes::{Indexes, PlaceFields};
 use crate::merge::merge;
 use crate::overlay::{Overlay, Run, WrittenBytes};
 use crate::segment::{Segment, SegmentDamage, SegmentId, SegmentVersion};
@@ -89,11 +89,20 @@ impl Fold {
     /// The segment is damaged.
     pub fn run(self, indexes: &Indexes) -> Result<Folded, SegmentDamage> {
         let rows = all_rows(self.version.segment().rows());
-        let fold = |field: &FieldId| {
-            let values = FileColumns::encode(&self.version.column(*field, &rows)?, indexes.field(*field));
-            Ok((*field, FieldValues::File(values)))
-        };
-        let fields = self.fields.iter().map(fold).collect::<Result<_, _>>()?;
+        // Cells are of two fields: both are folded, so that they lie together.
+        let places: BTreeSet<PlaceFields> = self.fields.iter().filter_map(|field| indexes.place_of(*field)).collect();
+        let beside = places.iter().flat_map(|place| [place.longitude, place.latitude]);
+        let mut fields = BTreeMap::new();
+        for field in self.fields.iter().copied().chain(beside).collect::<BTreeSet<_>>() {
+            fields.insert(field, FileColumns::encode(&self.version.column(field, &rows)?, indexes.field(field)));
+        }
+        for PlaceFields { longitude, latitude } in places {
+            let (longitudes, latitudes) =
+                (self.version.column(longitude, &rows)?, self.version.column(latitude, &rows)?);
+            let columns = fields.get_mut(&latitude).expect("it is folded too");
+            columns.put_cells(&latitudes, (longitude, &longitudes));
+        }
+        let fields = fields.into_iter().map(|(field, columns)| (field, FieldValues::File(columns))).collect();
         let generation = Arc::new(Generation::new(self.id, fields));
         Ok(Folded { segment: self.version.segment().id(), generation })
     }

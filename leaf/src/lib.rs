@@ -19,6 +19,8 @@ pub mod terms;
 
 pub mod elements;
 
+pub mod cells;
+
 pub mod text;
 
 pub mod indexes;

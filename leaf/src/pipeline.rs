@@ -25,6 +25,7 @@ use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 use tracing::{error, info, warn};
 
+use crate::advice::pages_waited_for;
 use crate::compactor;
 use crate::file::manifest::Manifest;
 use crate::flush::{FlushConfig, Flusher};
@@ -259,13 +260,12 @@ impl Pipeline {
             let apply = move || {
                 for (position, bytes, batch) in &batches {
                     let started = clock.monotonic();
-                    if is_cold {
-                        warm(&served.pin(), &batch.operations.ids);
-                    }
+                    let warmed = if is_cold { warm(&served.pin(), &batch.operations.ids) } else { 0 };
+                    let before = pages_waited_for();
                     served.apply(*position, batch, *bytes, &schema)?;
-                    let took = clock.monotonic() - started;
-                    served.note_applying(took);
-                    is_cold = warming::is_cold(batch.operations.len(), took);
+                    served.note_applying(clock.monotonic() - started);
+                    let pages = warmed + pages_waited_for() - before;
+                    is_cold = warming::is_cold(batch.operations.len(), pages);
                 }
                 Ok::<_, ApplyError>(is_cold)
             };

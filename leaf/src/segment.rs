@@ -306,6 +306,11 @@ impl SegmentVersion {
         (folded.or_else(|| self.segment.fields.get(&field)), self.overlays.get(&field).map(AsRef::as_ref))
     }
 
+    /// The generation that has a field's values, if it is not the segment itself.
+    pub fn generation_of(&self, field: FieldId) -> Option<GenerationId> {
+        self.generations.get(&field).map(|generation| generation.id())
+    }
+
     /// Whether fields can be read without waiting for a store, with their indexes where that is said.
     pub fn is_here(&self, fields: &BTreeMap<FieldId, bool>) -> bool {
         let here =

@@ -14,14 +14,15 @@ use basalt_common::calls::QueryId;
 use basalt_common::functions;
 use basalt_common::id::CollectionId;
 use basalt_common::indexing::{IndexSettings, Indexing, TextSettings};
+use basalt_common::patch::PatchOperation;
 use basalt_common::position::LogPosition;
 use basalt_common::random::SeededRandom;
 use basalt_common::scan::{AccessPath, ScanColumn, ScanFilter, ScanScore, ScanStep, ScanTarget, ScanTop, ShardScan};
 use basalt_common::schema::Schema;
 use basalt_common::text::functions::TextCall;
 use basalt_common::text::{Analyzer, Kind, Statistics};
-use basalt_common::value::{FieldPath, Type};
-use basalt_harness::operations::{Operations, seed_of_round};
+use basalt_common::value::{FieldPath, Type, Value};
+use basalt_harness::operations::{Operation, Operations, seed_of_round};
 use basalt_leaf::apply::Outcome;
 use basalt_leaf::arrow::Rows;
 use basalt_leaf::indexes::Indexes;
@@ -43,7 +44,9 @@ use crate::aggregates;
 use crate::model::{Disk, Kept, add, through_the_log};
 
 /// Fields as the filters see them: path, type among those it has, Arrow type.
-const FIELDS: [(&[&str], Option<Type>, DataType); 8] = [
+const FIELDS: [(&[&str], Option<Type>, DataType); 10] = [
+    (&["lon"], None, DataType::Float64),
+    (&["lat"], None, DataType::Float64),
     (&["n"], None, DataType::Int64),
     (&["n"], None, DataType::Float64),
     (&["a"], None, DataType::Utf8),
@@ -169,8 +172,30 @@ impl Filters {
         })
     }
 
+    /// A box, as far as there are places: two ranges.
+    fn within_box(&mut self) -> Option<Expression> {
+        let mut range = |name: &str| {
+            let index = self.schema.index_of(name).ok()?;
+            let column: Expression = Arc::new(Column::new(name, index));
+            let least = place(&mut self.random);
+            let most = least + self.random.below(64) as f64 / 16.0;
+            let compared = |operator, value| {
+                let value = Arc::new(Literal::new(ScalarValue::Float64(Some(value))));
+                Arc::new(BinaryExpr::new(Arc::clone(&column), operator, value)) as Expression
+            };
+            let (above, below) = (compared(Operator::GtEq, least), compared(Operator::Lt, most));
+            Some(Arc::new(BinaryExpr::new(above, Operator::And, below)) as Expression)
+        };
+        let (longitudes, latitudes) = (range("lon")?, range("lat")?);
+        Some(Arc::new(BinaryExpr::new(longitudes, Operator::And, latitudes)))
+    }
+
     fn draw(&mut self) -> Result<Expression> {
-        let mut predicate = self.condition()?;
+        let within = if self.random.chance(1, 5) { self.within_box() } else { None };
+        let mut predicate = match within {
+            Some(within) => within,
+            None => self.condition()?,
+        };
         for _ in 0..self.random.below(3) {
             let operator = if self.random.chance(1, 4) { Operator::Or } else { Operator::And };
             predicate = Arc::new(BinaryExpr::new(predicate, operator, self.condition()?));
@@ -373,6 +398,33 @@ fn opaque(predicate: &Expression) -> Result<Expression> {
     Ok(Arc::new(CaseExpr::try_new(None, vec![(Arc::clone(predicate), value(true))], Some(value(false)))?))
 }
 
+/// A coordinate: most lie close together.
+fn place(random: &mut SeededRandom) -> f64 {
+    match random.below(12) {
+        0 => *random.pick(&[-180.0, 0.0, 90.0, 1e9, f64::INFINITY]),
+        _ => 13.0 + random.below(160) as f64 / 16.0,
+    }
+}
+
+/// Puts documents somewhere, or moves them along one coordinate.
+fn place_some(operation: &mut Operation, random: &mut SeededRandom) {
+    match operation {
+        Operation::Upsert(document) if random.chance(2, 3) => {
+            for name in ["lon", "lat"] {
+                document.insert(name.into(), Value::Float(place(random)));
+            }
+        }
+        Operation::Patch { operations, .. } if random.chance(1, 3) => {
+            let path = vec![(*random.pick(&["lon", "lat"])).to_string()];
+            *operations = vec![match random.below(8) {
+                0 => PatchOperation::Remove { path },
+                _ => PatchOperation::Add { path, value: Value::Float(place(random)) },
+            }];
+        }
+        _ => {}
+    }
+}
+
 /// Gives in how many segments the first rows were found by walking terms.
 fn run(seed: u64, ids: u64, count: u64, policy: MergePolicy) -> Result<u64> {
     let mut operations = Operations::without_indices(seed, ids);
@@ -392,7 +444,8 @@ fn run(seed: u64, ids: u64, count: u64, policy: MergePolicy) -> Result<u64> {
     while done < count {
         let mut builder = BatchBuilder::default();
         for _ in 0..operations.batch_size() {
-            let (id, operation) = operations.draw();
+            let (id, mut operation) = operations.draw();
+            place_some(&mut operation, &mut disk.random);
             add(&mut builder, &mut schema, &id, &operation)?;
             done += 1;
         }

@@ -127,6 +127,7 @@ pub(super) async fn metrics(State(aggregator): Shared) -> Response {
             aggregator.metrics.set(name, &collection.full_name(), total as f64);
         }
     }
+    aggregator.metrics.queries_running.set(aggregator.queries.running() as f64);
     ([(header::CONTENT_TYPE, "text/plain; version=0.0.4")], aggregator.metrics.render()).into_response()
 }
 

@@ -2,11 +2,12 @@
 //!
 //! In: a logical plan. Out: a physical plan. [`ShardPlanner`] stands before datafusion-distributed's planner: it joins
 //! colocated rows in place ([`colocated`]), tells scans what a sort above wants ([`top`]), gives partial
-//! aggregates to the leaves ([`partial`]), sends a plan with one owner there whole, and else names the query's nodes in every
+//! aggregates to the leaves ([`partial`]), lets joins be ended ([`ending`]), sends a plan with one owner there whole, and else names the query's nodes in every
 //! scan. The hooks ([`tasks`]) then tell the distributed planner how many tasks a stage has, which shards each gets and
 //! where it runs. [`ExplainPlanner`] stands before all and shows what they made.
 
 mod colocated;
+mod ending;
 mod explain;
 mod partial;
 mod subquery;
@@ -16,6 +17,7 @@ mod top;
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use basalt_common::in_time::QueryTime;
 use basalt_common::scan::{RemotePlanExec, ScanContext, ShardScanExec};
 use datafusion::catalog::Session;
 use datafusion::common::Result;
@@ -45,6 +47,8 @@ impl QueryPlanner for ShardPlanner {
     ) -> Result<Arc<dyn ExecutionPlan>> {
         let plan = DefaultPhysicalPlanner::default().create_physical_plan(logical_plan, session).await?;
         let plan = partial::give_to_leaves(top::tell_scans(colocated::join_in_place(plan)?)?)?;
+        let time = session.config().get_extension::<QueryTime>();
+        let plan = ending::let_end(plan, time.as_deref())?;
         let owners = owners(&plan)?;
         match owners.as_slice() {
             [] => Ok(plan),

@@ -20,7 +20,7 @@ mod tests;
 use geo::{BoundingRect, CoordsIter, Distance, Geometry, Haversine, Point};
 use wkt::TryFromWkt;
 
-pub use reader::{coordinates, is_place};
+pub use reader::{coordinates, coordinates_of, is_place};
 
 /// A shape whose coordinates are degrees.
 #[derive(Debug, Clone, PartialEq)]

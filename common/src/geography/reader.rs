@@ -14,10 +14,15 @@ use crate::sql_type::is_dynamic;
 const LONGITUDES: [&str; 6] = ["lon", "lng", "long", "longitude", "x", "Longitude"];
 const LATITUDES: [&str; 4] = ["lat", "latitude", "y", "Latitude"];
 
+/// What an object has as its longitude and latitude, of what `number` finds by its name.
+pub fn coordinates_of<T>(number: impl Fn(&'static str) -> Option<T>) -> Option<(T, T)> {
+    Some((LONGITUDES.into_iter().find_map(&number)?, LATITUDES.into_iter().find_map(&number)?))
+}
+
 /// The names of an object's longitude and latitude, if it has them.
 pub fn coordinates(fields: &Fields) -> Option<(&str, &str)> {
-    let numeric = |name: &&str| fields.iter().any(|field| field.name() == name && field.data_type().is_numeric());
-    Some((*LONGITUDES.iter().find(|name| numeric(name))?, *LATITUDES.iter().find(|name| numeric(name))?))
+    let is_numeric = |name| fields.iter().any(|field| field.name() == name && field.data_type().is_numeric());
+    coordinates_of(|name| is_numeric(name).then_some(name))
 }
 
 /// Whether values of a field may be places.

@@ -78,6 +78,8 @@ pub enum Part {
     EventTime = 9,
     /// Which fields of which segment a generation has.
     Generation = 10,
+    /// The rows of a segment in the order of where their places lie.
+    Cells = 11,
     /// What was laid over segments.
     Laid = 16,
     /// Requests that came with a key.
@@ -93,7 +95,7 @@ pub enum Part {
 }
 
 impl Part {
-    const ALL: [Self; 15] = [
+    const ALL: [Self; 16] = [
         Self::Keys,
         Self::Columns,
         Self::Versions,
@@ -103,6 +105,7 @@ impl Part {
         Self::Elements,
         Self::EventTime,
         Self::Generation,
+        Self::Cells,
         Self::Laid,
         Self::Requests,
         Self::Sources,
@@ -121,6 +124,7 @@ impl Part {
             Self::KeyRun => "key run",
             Self::Text => "text",
             Self::Elements => "elements",
+            Self::Cells => "cells",
             Self::EventTime => "event time",
             Self::Generation => "generation",
             Self::Laid => "laid",

@@ -1,7 +1,7 @@
-//! A generation as an object: *columns* of some fields of a segment, their *terms*, *text* and *elements*, and which *generation* it is.
+//! A generation as an object: *columns* of some fields of a segment, their *terms*, *text*, *elements* and *cells*, and which *generation* it is.
 //!
 //! ```text
-//! column, terms, text, elements, event time    as in segment.rs
+//! column, terms, text, elements, cells, event time    as in segment.rs
 //! generation = number segment rows count field…             codec 1; fields ascend; one without a column has no value in any row
 //! ```
 //!
@@ -17,12 +17,12 @@ use bytes::Bytes;
 use super::FileError;
 use super::container::{Container, ContainerBuilder, Kind, Part, Sealed};
 use super::segment::{
-    COLUMN_CODEC, INDEX_CODEC, Opener, column_label, extents, label, note_event_time, put_event_time,
+    COLUMN_CODEC, INDEX_CODEC, Opener, cells_label, column_label, extents, label, note_event_time, put_event_time,
 };
 use crate::cache::CachedObject;
 use crate::column::ColumnError;
 use crate::event_times::EventTimes;
-use crate::field::{FieldValues, FileColumns, RowSet, all_rows};
+use crate::field::{FieldValues, FileCells, FileColumns, RowSet, all_rows};
 use crate::generation::{Generation, GenerationId};
 use crate::indexes::Indexes;
 use crate::segment::{SegmentDamage, SegmentId};
@@ -64,6 +64,9 @@ pub fn encode(
             }
             if let Some(elements) = &column.elements {
                 index(Part::Elements, label(*field, column.of), elements.made_of())?;
+            }
+            if let Some(FileCells { longitudes, present, rows }) = &column.cells {
+                index(Part::Cells, cells_label(*field, *longitudes, *present), rows.made_of())?;
             }
         }
         if indexes.event_time == Some(*field) {

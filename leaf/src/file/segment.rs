@@ -1,4 +1,4 @@
-//! A segment as an object: *columns*, their *terms*, *text* and *elements*, *versions* and the least *event time* in a collection that has
+//! A segment as an object: *columns*, their *terms*, *text*, *elements* and *cells*, *versions* and the least *event time* in a collection that has
 //! them, *keys* and their *run*.
 //!
 //! ```text
@@ -7,6 +7,7 @@
 //! terms     = as in terms/mod.rs               codec 2; label: field type:u8
 //! text      = as in text/mod.rs                codec 2; label: field type:u8 analyzer
 //! elements  = as in elements.rs                codec 2; label: field type:u8
+//! cells     = as in cells.rs                   codec 2; label: field type:u8 longitudes present   the field of the longitudes; rows with both
 //! versions  = column                           codec 1; ints, none where a patch made the row
 //! event time = field least:i64                 codec 1; the greatest number where no row has one
 //! keys      = column                           codec 3; the _ids; label: segment rows
@@ -32,10 +33,13 @@ use datafusion::arrow::datatypes::{DataType, Int64Type};
 use super::container::{Container, ContainerBuilder, End, Entry, Kind, Part, Sealed};
 use super::{FileError, segment_before};
 use crate::cache::{CachedObject, ExtentPlace};
+use crate::cells;
 use crate::column::{self, Column};
 use crate::event_times::{EventTimes, KnownTimes};
-use crate::field::{FieldValues, FileColumn, FileColumns, Ids, RowSet, all_rows, put_elements, put_terms, put_text};
-use crate::indexes::Indexes;
+use crate::field::{
+    FieldValues, FileCells, FileColumn, FileColumns, Ids, RowSet, all_rows, put_elements, put_terms, put_text,
+};
+use crate::indexes::{Indexes, PlaceFields};
 use crate::key_run::KeyRun;
 use crate::piece::{ColumnShape, Open, Piece, Place, TermsShape};
 use crate::segment::{Segment, SegmentBytes, SegmentDamage, SegmentId};
@@ -66,6 +70,16 @@ pub fn encode(segment: &Segment, indexes: &Indexes) -> Result<Sealed, SegmentDam
         put_field(&mut object, *field, &values, indexes, &mut of_columns);
         if indexes.event_time == Some(*field) {
             least = EventTimes::of(&values).least();
+        }
+        if let Some(PlaceFields { longitude, latitude }) = indexes.place_of(*field)
+            && latitude == *field
+            && let Some(longitudes) = segment.fields().get(&longitude)
+        {
+            let longitudes = longitudes.take(RowSet(&rows)).map_err(damage(Some(longitude)))?;
+            let mut bytes = Vec::new();
+            if let Some(present) = cells::encode(&longitudes, &values, &mut bytes) {
+                of_columns.push(Index { part: Part::Cells, label: cells_label(*field, longitude, present), bytes });
+            }
         }
     }
     of_columns.sort_by_key(|index| index.part as u8);
@@ -106,6 +120,13 @@ pub(super) fn label(field: FieldId, of: Type) -> Vec<u8> {
     put_varint(&mut label, field.0.into());
     label.push(of.code());
     label
+}
+
+pub(super) fn cells_label(latitudes: FieldId, longitudes: FieldId, present: u64) -> Vec<u8> {
+    let mut named = label(latitudes, Type::Float);
+    put_varint(&mut named, longitudes.0.into());
+    put_varint(&mut named, present);
+    named
 }
 
 pub(super) fn column_label(field: FieldId, of: Type, present: u64, plain: u64) -> Vec<u8> {
@@ -195,7 +216,7 @@ fn end_start(object: &Container<'_>) -> usize {
 pub fn extents(object: &Container<'_>) -> Vec<ExtentPlace> {
     let mut extents: Vec<(ExtentPlace, Part)> = Vec::new();
     let is_small = end_start(object) <= EXTENT_BYTES;
-    for part in [Part::Columns, Part::Terms, Part::Text, Part::Elements] {
+    for part in [Part::Columns, Part::Terms, Part::Text, Part::Elements, Part::Cells] {
         for entry in object.entries(part) {
             match extents.last_mut() {
                 Some((extent, last)) if is_small || *last == part && extent.length < EXTENT_BYTES => {
@@ -301,6 +322,7 @@ impl Opener<'_> {
             label.text()?.parse::<Analyzer>().map_err(|_| unknown)
         })?;
         let elements = self.indexes(Part::Elements, |_| Ok(()))?;
+        let cells = self.indexes(Part::Cells, |label| Ok((FieldId(label.small()?), label.varint()?)))?;
         let mut columns: BTreeMap<FieldId, Vec<FileColumn>> = BTreeMap::new();
         let mut column_max = 0;
         let rows64 = rows as u64;
@@ -322,6 +344,14 @@ impl Opener<'_> {
                 },
                 elements: match elements.get(&key) {
                     Some((entry, ())) => Some(self.piece(Part::Elements, entry, rows64)?),
+                    None => None,
+                },
+                cells: match cells.get(&key) {
+                    Some((entry, (longitudes, present))) => {
+                        let shape = TermsShape { rows: rows64, present: *present };
+                        let rows = self.piece(Part::Cells, entry, shape)?;
+                        Some(FileCells { longitudes: *longitudes, present: *present, rows })
+                    }
                     None => None,
                 },
             });

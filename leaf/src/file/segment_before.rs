@@ -201,7 +201,7 @@ fn open_fields(
             let text = text.map(|(text, bytes)| (text.analyzer(), Piece::open(text, bytes)));
             let terms = terms.map(|(terms, bytes)| Piece::open(terms, bytes));
             let elements = elements.map(|(elements, bytes)| Piece::open(elements, bytes));
-            columns.push(FileColumn { of, present, column: opened(column), terms, text, elements });
+            columns.push(FileColumn { of, present, column: opened(column), terms, text, elements, cells: None });
         }
         let columns = FileColumns::new(rows, columns).map_err(|reason| error(reader.error(reason)))?;
         fields.insert(field, FieldValues::File(columns));

@@ -9,6 +9,7 @@ use std::ops::Range;
 use basalt_common::value::Type;
 use datafusion::common::Result;
 
+use super::by_cells::InBox;
 use super::by_index::Search;
 use super::test::{Place, Test};
 use super::{Condition, INDEX_SHARE, INDEX_SHARE_OF_STRINGS, damage};
@@ -23,8 +24,8 @@ const ROWS_PER_VALUE: usize = 1_000;
 
 /// The rows that an index names for a condition.
 pub(super) struct Found<'v> {
-    /// The number of the condition in its filter.
-    pub(super) condition: usize,
+    /// The number of the condition that all of them pass; none where they have to be tested for all.
+    pub(super) condition: Option<usize>,
     /// So many rows are looked at: those named, and those that something is laid over.
     pub(super) rows: usize,
     /// It pays to look at one of so many rows.
@@ -35,6 +36,7 @@ pub(super) struct Found<'v> {
 enum Named<'v> {
     Terms { test: &'v Test, terms: Option<(Held<'v, Terms>, Vec<Range<u32>>)>, overlay: Option<&'v Overlay> },
     Search(&'v Search),
+    Cells(InBox<'v>),
 }
 
 impl<'v> Found<'v> {
@@ -43,7 +45,8 @@ impl<'v> Found<'v> {
         match (&condition.test, &condition.search) {
             (Some(test), _) => Self::of_test(index, test, version),
             (None, Some(search)) => {
-                let found = |rows| Self { condition: index, rows, share: INDEX_SHARE, named: Named::Search(search) };
+                let found =
+                    |rows| Self { condition: Some(index), rows, share: INDEX_SHARE, named: Named::Search(search) };
                 Ok(search.rows_at_most(version)?.map(found))
             }
             (None, None) => Ok(None),
@@ -71,13 +74,27 @@ impl<'v> Found<'v> {
         let (_, overlay) = version.layers(field);
         let laid = overlay.into_iter().flat_map(Overlay::runs).map(|run| test.count(run)).sum::<usize>();
         let named = terms.iter().flat_map(|(_, ranks)| ranks).map(ExactSizeIterator::len).sum::<usize>();
+        let condition = Some(condition);
         Ok(Some(Self { condition, rows: named + laid, share, named: Named::Terms { test, terms, overlay } }))
     }
 
-    /// The living rows of which the condition is true, ascending.
-    pub(super) fn rows(&self, condition: &Condition, version: &SegmentVersion) -> Result<Vec<u32>> {
+    /// What cells say of the conditions together.
+    pub(super) fn by_cells(conditions: &'v [Condition], version: &'v SegmentVersion) -> Result<Option<Self>> {
+        let Some(cells) = InBox::of(conditions, version)? else { return Ok(None) };
+        let rows = cells.count(version);
+        Ok(Some(Self { condition: None, rows, share: INDEX_SHARE, named: Named::Cells(cells) }))
+    }
+
+    /// The living rows that are named, ascending.
+    pub(super) fn rows(&self, conditions: &[Condition], version: &SegmentVersion) -> Result<Vec<u32>> {
+        let condition = || &conditions[self.condition.expect("one condition's index named them")];
         let mut rows = match &self.named {
-            Named::Search(search) => search.rows(condition, version)?.unwrap_or_default().into_iter().collect(),
+            Named::Cells(cells) => {
+                let mut rows = cells.rows(version)?;
+                rows.sort_unstable();
+                rows
+            }
+            Named::Search(search) => search.rows(condition(), version)?.unwrap_or_default().into_iter().collect(),
             Named::Terms { test, terms, overlay } => {
                 let mut rows = Vec::with_capacity(self.rows);
                 for (terms, ranks) in terms.iter().flat_map(|(terms, all)| all.iter().map(move |ranks| (terms, ranks)))
@@ -86,7 +103,7 @@ impl<'v> Found<'v> {
                     appended.map_err(|cause| damage(version, test.on.place, cause))?;
                 }
                 if let Some(overlay) = overlay {
-                    lay(&mut rows, condition, test, overlay)?;
+                    lay(&mut rows, condition(), test, overlay)?;
                 }
                 rows.sort_unstable();
                 rows
@@ -98,7 +115,7 @@ impl<'v> Found<'v> {
 }
 
 /// Puts what an overlay says of its rows in the place of what was found for them.
-fn lay(rows: &mut Vec<u32>, condition: &Condition, test: &Test, overlay: &Overlay) -> Result<()> {
+pub(super) fn lay(rows: &mut Vec<u32>, condition: &Condition, test: &Test, overlay: &Overlay) -> Result<()> {
     rows.retain(|row| !overlay.covers(*row));
     for (index, run) in overlay.runs().iter().enumerate() {
         let passed = condition.passed(test, run)?.into_iter();

@@ -12,6 +12,7 @@
 //! ```
 
 mod bits;
+mod by_cells;
 mod by_index;
 mod by_terms;
 mod dynamic;
@@ -155,8 +156,8 @@ impl Selector {
             && let Some(found) = self.fewest(version)?
             && (path.is_some() || found.rows <= version.segment().rows() / found.share)
         {
-            let mut rows = found.rows(&self.conditions[found.condition], version)?;
-            let rest = (0..self.conditions.len()).filter(|other| *other != found.condition).collect();
+            let mut rows = found.rows(&self.conditions, version)?;
+            let rest = (0..self.conditions.len()).filter(|other| Some(*other) != found.condition).collect();
             let rest = self.search(version, rest, rows.len(), |matching| {
                 rows.retain(|row| matching.contains(*row));
                 rows.len()
@@ -217,9 +218,9 @@ impl Selector {
         Ok(left)
     }
 
-    /// The condition whose index names the fewest rows.
+    /// The index that names the fewest rows.
     fn fewest<'v>(&'v self, version: &'v SegmentVersion) -> Result<Option<Found<'v>>> {
-        let mut fewest: Option<Found<'v>> = None;
+        let mut fewest = Found::by_cells(&self.conditions, version)?;
         for (index, condition) in self.conditions.iter().enumerate() {
             if let Some(found) = Found::of(index, condition, version)?
                 && fewest.as_ref().is_none_or(|fewest| found.rows < fewest.rows)

@@ -53,7 +53,12 @@ pub fn are_of(of: Type) -> bool {
 /// # Errors
 /// The column is not that of the array.
 pub fn encode(array: &dyn Array, column: &Column, out: &mut Vec<u8>) -> Result<(), ColumnError> {
-    let rows = sort::rows_by_value(array, column)?;
+    encode_rows(&sort::rows_by_value(array, column)?, out);
+    Ok(())
+}
+
+/// Appends rows that are in some order.
+pub fn encode_rows(rows: &[u32], out: &mut Vec<u8>) {
     let (blocks, rest) = rows.as_chunks::<BLOCK>();
     let begins = out.len();
     out.resize(begins + blocks.len() * ROW_BYTES, 0);
@@ -64,7 +69,6 @@ pub fn encode(array: &dyn Array, column: &Column, out: &mut Vec<u8>) -> Result<(
         put_block(block, out);
     }
     rest.iter().for_each(|row| out.extend_from_slice(&row.to_le_bytes()));
-    Ok(())
 }
 
 fn put_block(block: &[u32; BLOCK], out: &mut Vec<u8>) {
@@ -212,6 +216,14 @@ impl Terms {
                 None => Err(ColumnError::Damaged("it is compared with a value of another type")),
             }
         };
+        self.partition_point(is_before)
+    }
+
+    /// How many ranks have rows that are before a bound of the order in which they lie.
+    ///
+    /// # Errors
+    /// The terms are damaged, or what tells it fails.
+    pub fn partition_point(&self, is_before: impl Fn(u32) -> Result<bool, ColumnError>) -> Result<u32, ColumnError> {
         // The first block of which the first row is not before, then the first row in the block before that.
         let block = partition_point(self.blocks() + usize::from(self.rest() > 0), |index| {
             is_before(*self.block(index)?.rows().first().ok_or(CUT)?)
