@@ -28,7 +28,7 @@ const BODY_DOCUMENTS: usize = 500;
 const LIMIT_DOCUMENTS: usize = 100_000;
 
 /// Documents of the load behind the probes; more than it takes.
-const LOAD_DOCUMENTS: usize = 400_000;
+const LOAD_DOCUMENTS: usize = 1_000_000;
 
 const SENDERS: usize = 4;
 

@@ -24,6 +24,11 @@ const LINES: u64 = 30;
 /// Questions come so often, beside the stream.
 const ASK_EVERY: Duration = Duration::from_millis(250);
 
+/// The first documents are there by then.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+const EVENTS: &str = "/v1/workspaces/public/collections/events";
+
 const GROUPS: &str = "SELECT event, count(*) AS n FROM events GROUP BY event";
 
 /// What is measured at one moment.
@@ -58,7 +63,7 @@ fn disk_bytes(folder: &Path) -> Result<u64> {
 }
 
 async fn see(server: &Server, pid: u32) -> Result<Seen> {
-    let (_, events) = server.json(Method::GET, "/v1/workspaces/public/collections/events", "").await?;
+    let (_, events) = server.json(Method::GET, EVENTS, "").await?;
     Ok(Seen {
         cpu: cpu_seconds(pid)?,
         bytes_in: metric(server, "basalt_aggregator_write_bytes_total").await?,
@@ -108,6 +113,9 @@ async fn main() -> Result<()> {
     let mut generate = Command::new(program("basalt")?);
     generate.args(["generate", "--rate", "0", "--url", &server.url]).stdout(Stdio::null());
     let _stream = Stream(generate.spawn()?);
+    while server.json(Method::GET, EVENTS, "").await?.0 != 200 {
+        ensure!(clock.monotonic() < PATIENCE, "nothing came");
+    }
     let mut before =
         Seen { cpu: cpu_seconds(pid)?, bytes_in: 0.0, written: of_process(pid, "io", "wchar:")?, operations: 0.0 };
     println!("a CPU second: operations and MiB in; then as said");
@@ -131,7 +139,7 @@ async fn main() -> Result<()> {
         let due = Duration::from_secs_f64((seconds * line) as f64 / LINES as f64);
         let (counts, groups) = ask_until(server, &clock, due).await?;
         let now = see(server, pid).await?;
-        let (_, events) = server.json(Method::GET, "/v1/workspaces/public/collections/events", "").await?;
+        let (_, events) = server.json(Method::GET, EVENTS, "").await?;
         let (_, cluster) = server.json(Method::GET, "/v1/cluster", "").await?;
         let shards = cluster["shards"].as_array().context("it has shards")?;
         let waiting =

@@ -61,7 +61,7 @@ const CLICKHOUSE_ROWS: &str = "SELECT n, n % intDiv({rows}, 100) AS hundred, n %
                                concat('user-', leftPad(toString(n), 8, '0')) AS name, {places} \
                                FROM (SELECT toInt64(number * {stride} % {rows}) AS n FROM numbers({rows}))";
 const POSTGRES_ROWS: &str = "SELECT n, n % ({rows} / 100) AS hundred, n % 1000 AS common, \
-                             ('user-' || lpad(n::text, 8, '0')) COLLATE \"C\" AS name \
+                             ('user-' || lpad(n::text, 8, '0')) COLLATE \"C\" AS name, {places} \
                              FROM (SELECT i * {stride} % {rows} AS n FROM generate_series(0, {rows}::bigint - 1) i) r";
 
 const PREDICATES: [(&str, &str); 10] = [

@@ -15,9 +15,8 @@ use basalt_common::position::{LogPosition, SourcePartition, SourceProgress};
 use basalt_common::schema::Schema;
 use tokio::sync::watch;
 
-use crate::advice::in_the_background;
 use crate::cache::patiently;
-use crate::compaction::{Compacted, Compaction};
+use crate::compaction::Compaction;
 use crate::documents::Wanted;
 use crate::indexes::Indexes;
 use crate::replica::{Checkpoint, Replica};
@@ -349,8 +348,7 @@ impl Served {
     /// The shard has not begun.
     pub fn compact(&self, at_rest: bool, indexes: &Indexes) -> Result<usize, SegmentDamage> {
         let _layout = self.layout.lock().unwrap_or_else(PoisonError::into_inner);
-        let run = |compaction: Compaction| in_the_background(|| patiently(|| compaction.run()));
-        Ok(self.merge(Shard::begin_compaction, run)? + self.fold(at_rest, indexes)?)
+        patiently(|| Ok(self.merge(Shard::begin_compaction)? + self.fold(at_rest, indexes)?))
     }
 
     /// Merges the segments in memory before they are flushed, unless another merge is under way, which may take long: what is in memory
@@ -367,19 +365,15 @@ impl Served {
             Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
             Err(TryLockError::WouldBlock) => return Ok(0),
         };
-        self.merge(Shard::begin_gathering, |compaction| patiently(|| compaction.run()))
+        patiently(|| self.merge(Shard::begin_gathering))
     }
 
-    fn merge(
-        &self,
-        begin: impl FnOnce(&mut Shard) -> Option<Compaction>,
-        run: impl FnOnce(Compaction) -> Result<Compacted, SegmentDamage>,
-    ) -> Result<usize, SegmentDamage> {
+    fn merge(&self, begin: impl FnOnce(&mut Shard) -> Option<Compaction>) -> Result<usize, SegmentDamage> {
         let replica = || self.state().replica.lock().unwrap_or_else(PoisonError::into_inner);
         let begun = begin(replica().shard_mut());
         let Some(compaction) = begun else { return Ok(0) };
         let rows = compaction.versions.iter().map(|version| version.segment().rows()).sum();
-        let compacted = run(compaction).inspect_err(|_| replica().shard_mut().give_up())?;
+        let compacted = compaction.run().inspect_err(|_| replica().shard_mut().give_up())?;
         replica().shard_mut().take_compacted(&compacted);
         Ok(rows)
     }
@@ -389,8 +383,7 @@ impl Served {
         let begun = replica().shard_mut().begin_fold(at_rest);
         let Some(fold) = begun else { return Ok(0) };
         let rows = fold.version.segment().rows();
-        let folded = in_the_background(|| patiently(|| fold.run(indexes)));
-        let folded = folded.inspect_err(|_| replica().shard_mut().give_up())?;
+        let folded = fold.run(indexes).inspect_err(|_| replica().shard_mut().give_up())?;
         replica().shard_mut().take_folded(&folded);
         Ok(rows)
     }
