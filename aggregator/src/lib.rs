@@ -34,6 +34,8 @@ mod analyzed;
 
 pub mod estimates;
 
+mod share;
+
 pub mod query;
 
 pub mod rows;

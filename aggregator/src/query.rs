@@ -25,7 +25,6 @@ use datafusion::common::runtime::SpawnedTask;
 use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
 use datafusion::common::{DataFusionError, SchemaError};
 use datafusion::execution::context::SQLOptions;
-use datafusion::execution::memory_pool::GreedyMemoryPool;
 use datafusion::execution::runtime_env::{RuntimeEnv, RuntimeEnvBuilder};
 use datafusion::execution::{
     FunctionRegistry, SendableRecordBatchStream, SessionState, SessionStateBuilder, TaskContext,
@@ -46,6 +45,7 @@ use crate::dynamic::{DocumentPlanner, Warnings};
 use crate::estimates::Estimates;
 use crate::failures::from_datafusion;
 use crate::searches;
+use crate::share::QueryShare;
 use crate::sql::{self, Parameters, nearest};
 use crate::tables::{KnownColumns, Tables, Workspaces};
 use basalt_common::leaves::Leaves;
@@ -281,12 +281,12 @@ impl Queries {
         let ending = Ending { query: id, leaves: Some(self.leaves.clone()) };
         let physical = session.create_physical_plan(&logical).await.map_err(failed)?;
         let shards = count_shards(&physical).map_err(failed)?;
-        let context = TaskContext::from(&session).with_runtime(self.runtime()?);
+        let context = TaskContext::from(&session).with_runtime(self.runtime(place)?);
         let mut rows = execute_stream(physical, Arc::new(context)).map_err(failed)?;
         if analyze {
             rows = analyzed::with_segments(rows, id, self.leaves.clone());
         }
-        let rows = driven(rows, place);
+        let rows = driven(rows);
         Ok(Planned { id, rows, warnings, shards, ending })
     }
 
@@ -328,8 +328,8 @@ impl Queries {
         Ok(session)
     }
 
-    fn runtime(&self) -> Result<Arc<RuntimeEnv>, Failure> {
-        let share = GreedyMemoryPool::new(self.config.query_memory_bytes_max);
+    fn runtime(&self, place: OwnedSemaphorePermit) -> Result<Arc<RuntimeEnv>, Failure> {
+        let share = QueryShare::new(self.config.query_memory_bytes_max, place);
         let runtime =
             RuntimeEnvBuilder::from_runtime_env(self.template.runtime_env()).with_memory_pool(Arc::new(share));
         let built = runtime.build_arc();
@@ -346,7 +346,7 @@ struct Planned {
 }
 
 /// The rows, made on this thread's runtime, whoever asks for them.
-fn driven(mut rows: SendableRecordBatchStream, place: OwnedSemaphorePermit) -> SendableRecordBatchStream {
+fn driven(mut rows: SendableRecordBatchStream) -> SendableRecordBatchStream {
     let mut made = RecordBatchReceiverStreamBuilder::new(rows.schema(), BATCHES_AHEAD);
     let sender = made.tx();
     made.spawn(async move {
@@ -356,7 +356,7 @@ fn driven(mut rows: SendableRecordBatchStream, place: OwnedSemaphorePermit) -> S
             }
         }
         // In this order: who has the last row may rely on it that nothing is read any more.
-        drop((rows, place));
+        drop(rows);
         drop(sender);
         Ok(())
     });

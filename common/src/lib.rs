@@ -66,6 +66,6 @@ pub mod wire;
 
 pub mod remote;
 
-pub mod scan;
-
 pub mod in_time;
+
+pub mod scan;

@@ -6,46 +6,34 @@
 
 use std::sync::Arc;
 
-use basalt_common::in_time::{InTimeExpr, QueryTime};
+use basalt_common::in_time::{QueryTime, TimedJoinExec};
 use datafusion::common::Result;
 use datafusion::common::tree_node::{Transformed, TransformedResult, TreeNode};
 use datafusion::physical_plan::ExecutionPlan;
 use datafusion::physical_plan::coop::CooperativeExec;
-use datafusion::physical_plan::joins::utils::JoinFilter;
-use datafusion::physical_plan::joins::{
-    CrossJoinExec, HashJoinExec, NestedLoopJoinExec, NestedLoopJoinExecBuilder, SortMergeJoinExec,
-};
+use datafusion::physical_plan::joins::{CrossJoinExec, HashJoinExec, NestedLoopJoinExec, SortMergeJoinExec};
 use datafusion::physical_plan::recursive_query::RecursiveQueryExec;
 use datafusion::physical_plan::unnest::UnnestExec;
 
 /// Makes a plan that can be ended, at the latest when `time` is over, if it is told.
 pub(super) fn let_end(plan: Arc<dyn ExecutionPlan>, time: Option<&QueryTime>) -> Result<Arc<dyn ExecutionPlan>> {
-    let in_time = |filter: &JoinFilter| match time {
-        Some(time) => {
-            let condition = InTimeExpr::new(Arc::clone(filter.expression()), time.clone());
-            JoinFilter::new(Arc::new(condition), filter.column_indices().to_vec(), Arc::clone(filter.schema()))
-        }
-        None => filter.clone(),
-    };
     plan.transform_up(|node| {
-        let node: Arc<dyn ExecutionPlan> = if let Some(join) = node.downcast_ref::<HashJoinExec>() {
-            join.builder().with_filter(join.filter().map(in_time)).build_exec()?
-        } else if let Some(join) = node.downcast_ref::<NestedLoopJoinExec>() {
-            let join = NestedLoopJoinExecBuilder::from(join).with_filter(join.filter().map(in_time));
-            Arc::new(join.build()?)
-        } else if makes_many(&node) {
-            node
-        } else {
-            return Ok(Transformed::no(node));
-        };
-        Ok(Transformed::yes(Arc::new(CooperativeExec::new(node))))
+        if let Some(timed) = time.map(|time| TimedJoinExec::around(&node, time)).transpose()?.flatten() {
+            return Ok(Transformed::yes(Arc::new(timed)));
+        }
+        match makes_many(&node) {
+            true => Ok(Transformed::yes(Arc::new(CooperativeExec::new(node)))),
+            false => Ok(Transformed::no(node)),
+        }
     })
     .data()
 }
 
-/// Whether a node that is no join with a condition may make many rows of few.
+/// Whether a node may make many rows of few.
 fn makes_many(node: &Arc<dyn ExecutionPlan>) -> bool {
-    node.is::<CrossJoinExec>()
+    node.is::<HashJoinExec>()
+        || node.is::<NestedLoopJoinExec>()
+        || node.is::<CrossJoinExec>()
         || node.is::<SortMergeJoinExec>()
         || node.is::<RecursiveQueryExec>()
         || node.is::<UnnestExec>()

@@ -94,9 +94,17 @@ pub fn check_document(value: &Value) -> Result<(), PatchError> {
 /// # Errors
 /// It would.
 pub fn check_depth(path: &[String], value: &Value) -> Result<(), PatchError> {
-    match path.len() + value.depth() < DEPTH_CEILING {
+    check_depth_at(path.len(), value, || path.to_vec())
+}
+
+/// The same, of a path that is made when it is wanted.
+///
+/// # Errors
+/// The document would be too deep.
+pub fn check_depth_at(depth: usize, value: &Value, path: impl FnOnce() -> Vec<String>) -> Result<(), PatchError> {
+    match depth + value.depth() < DEPTH_CEILING {
         true => Ok(()),
-        false => Err(PatchError::TooDeep(path.to_vec())),
+        false => Err(PatchError::TooDeep(path())),
     }
 }
 

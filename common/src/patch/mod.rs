@@ -18,7 +18,7 @@ use crate::id::FieldId;
 use crate::schema::Schema;
 use crate::value::{DEPTH_CEILING, FieldPath, Object, Value};
 
-pub use apply::{apply_all, apply_within, check_depth, check_document, find, increment_value};
+pub use apply::{apply_all, apply_within, check_depth, check_depth_at, check_document, find, increment_value};
 pub use program::{ProgramError, decode, encode};
 pub use read::{PatchSyntaxError, parse_merge, parse_operations};
 

@@ -1,4 +1,5 @@
-//! [`ScanCodec`]: how a [`ShardScanExec`] crosses processes; a [`ShardAggregateExec`] is its input, and nothing more.
+//! [`ScanCodec`]: how a [`ShardScanExec`] crosses processes; a [`ShardAggregateExec`] is its input, and nothing more, a
+//! [`TimedJoinExec`] its join and the microseconds that are left.
 //!
 //! In and out: protobuf, inside DataFusion's encoding of physical plans. The layout and the task list do not cross: they
 //! serve planning, which is over by then.
@@ -24,6 +25,7 @@ use super::{
 use crate::calls::QueryId;
 use crate::fence::Fence;
 use crate::id::{CollectionId, FieldId};
+use crate::in_time::TimedJoinExec;
 use crate::retention::Expired;
 use crate::value::Type;
 
@@ -366,8 +368,10 @@ impl PhysicalExtensionCodec for ScanCodec {
         context: &TaskContext,
         converter: &dyn PhysicalProtoConverterExtension,
     ) -> Result<Arc<dyn ExecutionPlan>> {
-        if let [partial] = inputs {
-            return Ok(Arc::new(ShardAggregateExec::try_new(Arc::clone(partial))?));
+        match (inputs, buffer.try_into()) {
+            ([join], Ok(left)) => return Ok(Arc::new(TimedJoinExec::decode(left, join)?)),
+            ([partial], Err(_)) => return Ok(Arc::new(ShardAggregateExec::try_new(Arc::clone(partial))?)),
+            _ => {}
         }
         let message = ScanMessage::decode(buffer).map_err(|error| DataFusionError::External(Box::new(error)))?;
         Ok(Arc::new(decode(message, context, converter)?))
@@ -380,6 +384,10 @@ impl PhysicalExtensionCodec for ScanCodec {
         converter: &dyn PhysicalProtoConverterExtension,
     ) -> Result<()> {
         if node.is::<ShardAggregateExec>() {
+            return Ok(());
+        }
+        if let Some(join) = node.downcast_ref::<TimedJoinExec>() {
+            buffer.extend(join.encode());
             return Ok(());
         }
         let Some(scan) = node.downcast_ref::<ShardScanExec>() else {

@@ -9,7 +9,7 @@ mod row;
 mod versioned;
 
 use std::cell::OnceCell;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use basalt_common::batch::{Action, Batch, OperationKind, Operations};
@@ -88,7 +88,7 @@ pub struct Applier<'s> {
     made_ids: StringArray,
     /// The row, in `upserted`, of each operation that is an upsert.
     upsert_rows: Vec<u32>,
-    laid: HashMap<(SegmentId, FieldId), Laid>,
+    laid: BTreeMap<SegmentId, BTreeMap<FieldId, Laid>>,
     buried: BTreeMap<SegmentId, RoaringBitmap>,
     /// The first damage that was met: nothing that was read since counts.
     damage: OnceCell<SegmentDamage>,
@@ -126,7 +126,7 @@ impl<'s> Applier<'s> {
         let (upserted, made) = (SegmentVersion::new(upserted), SegmentVersion::new(made));
         keys.add_segment(Arc::clone(upserted.segment()));
         keys.add_segment(Arc::clone(made.segment()));
-        let (laid, buried) = (HashMap::new(), BTreeMap::new());
+        let (laid, buried) = (BTreeMap::new(), BTreeMap::new());
         Self {
             schema,
             schema_version,
@@ -155,7 +155,10 @@ impl<'s> Applier<'s> {
             self.settle(horizon);
         }
         self.bury_unmade();
-        let runs = self.laid.into_iter().map(|((segment, field), laid)| (segment, field, run(laid))).collect();
+        let of_segment = |(segment, fields): (SegmentId, BTreeMap<FieldId, Laid>)| {
+            fields.into_iter().map(move |(field, laid)| (segment, field, run(laid)))
+        };
+        let runs = self.laid.into_iter().flat_map(of_segment).collect();
         match self.damage.into_inner() {
             Some(damage) => Err(damage),
             None => Ok(Changes { segments: vec![self.upserted, self.made], runs, buried: self.buried, outcomes }),
@@ -228,7 +231,7 @@ impl<'s> Applier<'s> {
             None => (self.make(self.operations.ids.value(row)), Outcome::Added),
         };
         for (field, value) in changes {
-            self.laid.entry((address.segment, field)).or_default().insert(address.row, value);
+            self.lay_value(address, field, value);
         }
         outcome
     }
@@ -247,8 +250,8 @@ impl<'s> Applier<'s> {
         }
         let address = Address { segment: self.made.segment().id(), row: before as u32 };
         if self.buried.get_mut(&address.segment).is_some_and(|rows| rows.remove(address.row)) {
-            let laid = self.laid.iter_mut().filter(|((segment, _), _)| *segment == address.segment);
-            laid.for_each(|(_, laid)| drop(laid.remove(&address.row)));
+            let laid = self.laid.get_mut(&address.segment).into_iter().flat_map(BTreeMap::values_mut);
+            laid.for_each(|laid| drop(laid.remove(&address.row)));
         }
         self.keys.insert(address);
         address
@@ -265,9 +268,14 @@ impl<'s> Applier<'s> {
         }
     }
 
+    fn lay_value(&mut self, address: Address, field: FieldId, value: Option<Value>) {
+        self.laid.entry(address.segment).or_default().entry(field).or_default().insert(address.row, value);
+    }
+
     /// A field's value as the batch's operations so far have left it.
     fn value(&self, address: Address, field: FieldId) -> Option<Value> {
-        if let Some(laid) = self.laid.get(&(address.segment, field)).and_then(|laid| laid.get(&address.row)) {
+        let laid = self.laid.get(&address.segment).and_then(|fields| fields.get(&field));
+        if let Some(laid) = laid.and_then(|laid| laid.get(&address.row)) {
             return laid.clone();
         }
         self.sound(self.version_of(address).value(address.row, field)).flatten()

@@ -8,7 +8,8 @@ use std::collections::BTreeMap;
 
 use basalt_common::id::FieldId;
 use basalt_common::patch::{
-    Copied, PatchError, PatchOperation, apply_within, check_depth, check_document, find, increment_value,
+    Copied, PatchError, PatchOperation, apply_within, check_depth, check_depth_at, check_document, find,
+    increment_value,
 };
 use basalt_common::schema::Schema;
 use basalt_common::value::{Object, Value};
@@ -148,7 +149,8 @@ impl<'s, R: Fn(FieldId) -> Option<Value>> RowEditor<'s, R> {
         if field == FieldId::ROOT {
             check_document(value)?;
         }
-        check_depth(&self.path(field), value)?;
+        let depth = if field == FieldId::ROOT { 0 } else { self.way_to(field).len() + 1 };
+        check_depth_at(depth, value, || self.path(field))?;
         self.check_ends(field)?;
         self.clear(field);
         self.write(field, value)?;

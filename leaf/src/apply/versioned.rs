@@ -192,7 +192,7 @@ impl Applier<'_> {
             let existed = document.existed;
             let hidden = || if existed { self.value(address, field) } else { None };
             document.before.entry(field).or_insert_with(hidden);
-            self.laid.entry((address.segment, field)).or_default().insert(address.row, value);
+            self.lay_value(address, field, value);
         }
     }
 

@@ -28,6 +28,8 @@ mod integers;
 mod presence;
 /// Bytes in, arrays and values out.
 mod read;
+/// The same of strings.
+mod read_strings;
 /// Predicate in, bits out.
 mod select;
 /// Byte strings as they are, or compressed by a symbol table.

@@ -12,13 +12,13 @@ use std::sync::Arc;
 
 use basalt_common::log::LogIncarnation;
 
-use super::{ShardStore, StoreError, unwritten, unwritten_generations};
+use super::{ShardStore, StoreError};
 use crate::file::manifest::{Manifest, ObjectRef};
 use crate::file::{checkpoint, generation, segment};
-use crate::generation::GenerationId;
+use crate::generation::{Generation, GenerationId};
 use crate::indexes::Indexes;
 use crate::replica::Checkpoint;
-use crate::segment::SegmentId;
+use crate::segment::{SegmentId, SegmentVersion};
 use crate::shard::Files;
 
 /// What writing a checkpoint took.
@@ -196,4 +196,21 @@ impl Writer {
             }
         }
     }
+}
+
+/// The segments of a snapshot that have no object yet.
+fn unwritten(checkpoint: &Checkpoint, written: &BTreeMap<SegmentId, ObjectRef>) -> Vec<Arc<SegmentVersion>> {
+    let segments = checkpoint.shard.snapshot.segments().iter();
+    segments.filter(|version| !written.contains_key(&version.segment().id())).cloned().collect()
+}
+
+/// The generations of a snapshot that have no object yet, each with its segment.
+fn unwritten_generations(
+    checkpoint: &Checkpoint,
+    written: &BTreeMap<GenerationId, (SegmentId, ObjectRef)>,
+) -> Vec<(Arc<SegmentVersion>, Arc<Generation>)> {
+    let segments = checkpoint.shard.snapshot.segments().iter();
+    let all = segments.flat_map(|version| version.generations().into_values().map(move |of| (version, of)));
+    let unwritten = all.filter(|(_, generation)| !written.contains_key(&generation.id()));
+    unwritten.map(|(version, generation)| (Arc::clone(version), Arc::clone(generation))).collect()
 }

@@ -105,19 +105,22 @@ pub struct Operations {
     random: SeededRandom,
     ids: u64,
     keys: &'static [&'static str],
+    /// Keys of objects in documents: fewer, for each level has so many times as many fields as the one above.
+    keys_below: &'static [&'static str],
 }
 
 const KEYS: [&str; 5] = ["a", "b", "n", "tags", "0"];
+const KEYS_BELOW: [&str; 3] = ["a", "n", "0"];
 
 impl Operations {
     /// Operations on documents `doc-0` to `doc-{ids - 1}`.
     pub fn new(seed: u64, ids: u64) -> Self {
-        Self { random: SeededRandom::new(seed), ids, keys: &KEYS }
+        Self { random: SeededRandom::new(seed), ids, keys: &KEYS, keys_below: &KEYS_BELOW }
     }
 
     /// The same without keys that may be indices: a field that patches name so is no field to SQL while arrays are there.
     pub fn without_indices(seed: u64, ids: u64) -> Self {
-        Self { keys: &KEYS[..4], ..Self::new(seed, ids) }
+        Self { keys: &KEYS[..4], keys_below: &KEYS_BELOW[..2], ..Self::new(seed, ids) }
     }
 
     /// The next operation with its document's `_id`.
@@ -155,6 +158,10 @@ impl Operations {
         (*self.random.pick(self.keys)).to_string()
     }
 
+    fn key_below(&mut self) -> String {
+        (*self.random.pick(self.keys_below)).to_string()
+    }
+
     fn number(&mut self) -> Value {
         match self.random.below(12) {
             0 => Value::Int(i64::MAX - 3),
@@ -173,14 +180,16 @@ impl Operations {
             5 => Value::Object(Object::new()),
             6 => Value::Array(Vec::new()),
             7 => Value::Array((0..self.random.below(4)).map(|_| self.value(depth - 1)).collect()),
-            _ => Value::Object((0..1 + self.random.below(3)).map(|_| (self.key(), self.value(depth - 1))).collect()),
+            _ => Value::Object(
+                (0..1 + self.random.below(3)).map(|_| (self.key_below(), self.value(depth - 1))).collect(),
+            ),
         }
     }
 
     fn path(&mut self) -> Vec<String> {
         let mut path = vec![self.key()];
         while path.len() < 3 && self.random.chance(1, 3) {
-            path.push(if self.random.chance(1, 6) { "-".into() } else { self.key() });
+            path.push(if self.random.chance(1, 6) { "-".into() } else { self.key_below() });
         }
         path
     }
@@ -189,7 +198,7 @@ impl Operations {
     fn path_from(&mut self, depth: usize) -> Vec<String> {
         let mut path = self.path();
         while path.len() < depth {
-            path.push(self.key());
+            path.push(self.key_below());
         }
         path
     }
