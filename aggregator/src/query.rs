@@ -63,6 +63,12 @@ const THREADS_PER_CORE: usize = 2;
 /// How many batches of rows are made before the client takes them.
 const BATCHES_AHEAD: usize = 1;
 
+/// A query that was answered early may have tasks that have not heard of it yet: whoever asks next waits so long for its place.
+const PLACE_PATIENCE: Duration = Duration::from_millis(100);
+
+/// Joins end so long behind the query's time: who asked was told by then.
+const JOINS_END_BEHIND: Duration = Duration::from_secs(1);
+
 /// What queries may take.
 #[derive(Debug, Clone, Copy)]
 pub struct QueryConfig {
@@ -227,10 +233,11 @@ impl Queries {
     pub async fn start(self: &Arc<Self>, request: QueryRequest) -> Result<Answer, Failure> {
         let timeout = request.timeout.map_or(self.config.timeout_max, |timeout| timeout.min(self.config.timeout_max));
         let deadline = self.clock.monotonic() + timeout;
-        let place = Arc::clone(&self.places).try_acquire_owned().map_err(|_| {
+        let place = tokio::time::timeout(PLACE_PATIENCE, Arc::clone(&self.places).acquire_owned()).await;
+        let Ok(Ok(place)) = place else {
             let message = format!("{} queries run already (setting queries_max)", self.config.queries_max);
-            Failure::new(FailureKind::TooManyRequests, message).with_hint("come back when some have ended")
-        })?;
+            return Err(Failure::new(FailureKind::TooManyRequests, message).with_hint("come back when some have ended"));
+        };
         let queries = Arc::clone(self);
         let planning = self.threads.spawn(async move { queries.plan(&request, deadline, place).await });
         match tokio::time::timeout(timeout, planning).await {
@@ -270,7 +277,9 @@ impl Queries {
         let warnings = Warnings::default();
         let failed = |error: DataFusionError| from_datafusion(&error, &request.sql);
         let mut session = self.session(&tables, &request.workspace, &warnings).map_err(failed)?;
-        session.config_mut().set_extension(Arc::new(QueryTime::until(deadline, Arc::clone(&self.clock))));
+        session
+            .config_mut()
+            .set_extension(Arc::new(QueryTime::until(deadline + JOINS_END_BEHIND, Arc::clone(&self.clock))));
         let logical = logical_plan(&session, &statement, &collections, &tables, &warnings).await.map_err(failed)?;
         let options = SQLOptions::new().with_allow_ddl(false).with_allow_dml(false).with_allow_statements(false);
         options.verify_plan(&logical).map_err(failed)?;
@@ -282,11 +291,12 @@ impl Queries {
         let physical = session.create_physical_plan(&logical).await.map_err(failed)?;
         let shards = count_shards(&physical).map_err(failed)?;
         let context = TaskContext::from(&session).with_runtime(self.runtime(place)?);
-        let mut rows = execute_stream(physical, Arc::new(context)).map_err(failed)?;
+        let context = Arc::new(context);
+        let mut rows = execute_stream(physical, Arc::clone(&context)).map_err(failed)?;
         if analyze {
             rows = analyzed::with_segments(rows, id, self.leaves.clone());
         }
-        let rows = driven(rows);
+        let rows = driven(rows, context);
         Ok(Planned { id, rows, warnings, shards, ending })
     }
 
@@ -346,7 +356,7 @@ struct Planned {
 }
 
 /// The rows, made on this thread's runtime, whoever asks for them.
-fn driven(mut rows: SendableRecordBatchStream) -> SendableRecordBatchStream {
+fn driven(mut rows: SendableRecordBatchStream, context: Arc<TaskContext>) -> SendableRecordBatchStream {
     let mut made = RecordBatchReceiverStreamBuilder::new(rows.schema(), BATCHES_AHEAD);
     let sender = made.tx();
     made.spawn(async move {
@@ -356,7 +366,7 @@ fn driven(mut rows: SendableRecordBatchStream) -> SendableRecordBatchStream {
             }
         }
         // In this order: who has the last row may rely on it that nothing is read any more.
-        drop(rows);
+        drop((rows, context));
         drop(sender);
         Ok(())
     });

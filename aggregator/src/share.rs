@@ -1,6 +1,7 @@
 //! What one query may take, for as long as anything of it runs: its memory, and its place among those that run at once.
 //!
-//! In: a bound, a place. Out: a memory pool, which whatever runs of the query holds: also tasks that nobody waits for any more.
+//! In: a bound, a place. Out: a memory pool, which the query's tasks hold, those too that nobody waits for any more. What a leaf reads for it
+//! meanwhile, on threads that may wait for a store, does not.
 
 use std::fmt;
 

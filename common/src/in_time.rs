@@ -20,7 +20,9 @@ use datafusion::physical_plan::coop::make_cooperative;
 use datafusion::physical_plan::execution_plan::SchedulingType;
 use datafusion::physical_plan::joins::utils::JoinFilter;
 use datafusion::physical_plan::joins::{HashJoinExec, NestedLoopJoinExec, NestedLoopJoinExecBuilder};
-use datafusion::physical_plan::{DisplayAs, DisplayFormatType, ExecutionPlan, PlanProperties};
+use datafusion::physical_plan::{
+    DisplayAs, DisplayFormatType, ExecutionPlan, PlanProperties, replace_children_if_necessary,
+};
 use datafusion_proto::protobuf::PhysicalExprNode;
 
 use crate::clock::{Clock, SystemClock};
@@ -199,13 +201,18 @@ impl ExecutionPlan for TimedJoinExec {
         vec![false]
     }
 
-    /// A child that is no join takes this node's place.
+    /// A child that is no join takes this node's place: planners put projections above joins whose sides they swap.
     fn with_new_children(self: Arc<Self>, children: Vec<Arc<dyn ExecutionPlan>>) -> Result<Arc<dyn ExecutionPlan>> {
         let [join] = <[_; 1]>::try_from(children).or_else(|_| internal_err!("a timed join has one child"))?;
-        Ok(match Self::around(&join, &self.time)? {
-            Some(timed) => Arc::new(timed),
-            None => join,
-        })
+        let timed = |plan: &Arc<dyn ExecutionPlan>| -> Result<Option<Arc<dyn ExecutionPlan>>> {
+            Ok(Self::around(plan, &self.time)?.map(|timed| Arc::new(timed) as _))
+        };
+        if let Some(timed) = timed(&join)? {
+            return Ok(timed);
+        }
+        let below = |child: &Arc<dyn ExecutionPlan>| Ok(timed(child)?.unwrap_or_else(|| Arc::clone(child)));
+        let children = join.children().into_iter().map(below).collect::<Result<Vec<_>>>()?;
+        replace_children_if_necessary(join, children)
     }
 
     fn execute(&self, partition: usize, context: Arc<TaskContext>) -> Result<SendableRecordBatchStream> {
@@ -220,10 +227,11 @@ mod tests {
     use datafusion::arrow::datatypes::Field;
     use datafusion::common::{JoinSide, JoinType};
     use datafusion::physical_expr::expressions::lit;
+    use datafusion::physical_plan::coalesce_partitions::CoalescePartitionsExec;
     use datafusion::physical_plan::empty::EmptyExec;
     use datafusion::physical_plan::joins::NestedLoopJoinExec;
     use datafusion::physical_plan::joins::utils::{ColumnIndex, JoinFilter};
-    use datafusion::physical_plan::{ExecutionPlan, displayable};
+    use datafusion::physical_plan::{ChildrenPropertiesMode, ExecutionPlan, ReplaceChildrenOptions, displayable};
     use datafusion_proto::physical_plan::DefaultPhysicalExtensionCodec;
     use datafusion_proto::physical_plan::to_proto::serialize_physical_expr;
 
@@ -259,6 +267,10 @@ mod tests {
             displayable(join.as_ref()).indent(true).to_string()
         );
         assert!(TimedJoinExec::around(&input(), &time).unwrap().is_none());
+        let above: Arc<dyn ExecutionPlan> = Arc::new(CoalescePartitionsExec::new(Arc::clone(&join)));
+        let options = ReplaceChildrenOptions::new(ChildrenPropertiesMode::Recompute);
+        let moved = Arc::new(timed).replace_children(vec![above], options).unwrap();
+        let timed = moved.children()[0].downcast_ref::<TimedJoinExec>().expect("the join below stays in time");
         clock.advance(Duration::from_secs(3_000));
         let there = TimedJoinExec::decode(timed.encode(), &join).unwrap();
         let left = there.time.left();
