@@ -30,8 +30,11 @@ pub struct MergePolicy {
     /// A segment with so many generations has all their fields folded anew, with those that are due: else each field may have an object
     /// of its own.
     pub generations_max: usize,
-    /// With more segments than this, batches wait for merges: reads of many segments are slow.
+    /// With more segments than this that could be merged, batches wait for merges: reads of many segments are slow.
     pub segments_max: usize,
+    /// No merge makes a segment of which the columns take more bytes than this as arrays: while it is merged, and then encoded and indexed, it is
+    /// in memory some six times.
+    pub bytes_max: usize,
     /// A merge whose largest field might take more bytes than this is not done: one Arrow array holds 2 GiB of text.
     pub column_bytes_max: usize,
     /// The share of dead rows from which a segment is rewritten alone.
@@ -49,6 +52,7 @@ impl Default for MergePolicy {
             fold_rows_min: 1_024,
             generations_max: 8,
             segments_max: 256,
+            bytes_max: 256 << 20,
             column_bytes_max: 1 << 30,
             dead_share_max: 0.5,
         }
@@ -64,6 +68,8 @@ pub struct SegmentSize {
     pub rows: usize,
     /// Its living rows.
     pub live_rows: usize,
+    /// What its columns take as arrays, overlays included.
+    pub bytes: usize,
     /// No field takes more bytes than this, overlays included.
     pub column_bytes: usize,
 }
@@ -95,21 +101,39 @@ impl MergePolicy {
     /// few are made again with each merge. The smallest, as many as one segment may have.
     pub fn gather(&self, segments: &[SegmentSize]) -> Vec<SegmentId> {
         let mut segments = segments.to_vec();
-        segments.sort_by_key(|size| (size.live_rows, size.segment));
-        let (mut rows, mut bytes) = (0, 0);
-        let fits = |size: &SegmentSize| {
-            (rows, bytes) = (rows + size.live_rows, bytes + size.column_bytes);
-            rows <= self.rows_max && bytes <= self.column_bytes_max
-        };
-        let mut gathered: Vec<SegmentId> = segments.into_iter().take_while(fits).map(|size| size.segment).collect();
-        gathered.sort_unstable();
+        segments.retain(|size| size.live_rows <= self.rows_max);
+        let mut rows = 0;
+        let gathered = self.fitting(segments, |size| {
+            rows += size.live_rows;
+            rows <= self.rows_max
+        });
         if gathered.len() > 1 { gathered } else { Vec::new() }
+    }
+
+    /// The smallest of some segments, as many as one may hold.
+    fn fitting(&self, mut segments: Vec<SegmentSize>, mut and: impl FnMut(&SegmentSize) -> bool) -> Vec<SegmentId> {
+        segments.sort_by_key(|size| (size.live_rows, size.segment));
+        let (mut bytes, mut column_bytes) = (0, 0);
+        let fits = |size: &SegmentSize| {
+            (bytes, column_bytes) = (bytes + size.bytes, column_bytes + size.column_bytes);
+            bytes <= self.bytes_max && column_bytes <= self.column_bytes_max && and(size)
+        };
+        let mut fitting: Vec<SegmentId> = segments.into_iter().take_while(fits).map(|size| size.segment).collect();
+        fitting.sort_unstable();
+        fitting
+    }
+
+    /// Whether there are so many segments that could be merged that batches have to wait for it. One of more than half of what a segment may
+    /// hold could not, mostly.
+    pub fn is_late(&self, segments: &[SegmentSize]) -> bool {
+        let is_small = |size: &&SegmentSize| size.live_rows <= self.rows_max && size.bytes <= self.bytes_max / 2;
+        segments.iter().filter(is_small).count() > self.segments_max
     }
 
     /// The segments to merge into one now, or none.
     ///
     /// The tier of a segment is the logarithm of its living rows to the base of `segments_per_tier`; the lowest full tier
-    /// is merged whole.
+    /// is merged, as far as one segment may hold it.
     pub fn plan(&self, segments: &[SegmentSize]) -> Vec<SegmentId> {
         let mostly_dead = |size: &&SegmentSize| {
             size.rows > size.live_rows && (size.rows - size.live_rows) as f64 >= size.rows as f64 * self.dead_share_max
@@ -120,18 +144,14 @@ impl MergePolicy {
             return vec![size.segment];
         }
         let tier = |size: &SegmentSize| size.live_rows.max(1).ilog(self.segments_per_tier);
-        let mut tiers: Vec<(usize, Vec<SegmentId>)> = Vec::new();
-        for size in segments.iter().filter(|size| size.live_rows <= self.rows_max) {
-            let tier = tier(size) as usize;
+        let mut tiers: Vec<Vec<SegmentSize>> = Vec::new();
+        for size in segments.into_iter().filter(|size| size.live_rows <= self.rows_max) {
+            let tier = tier(&size) as usize;
             tiers.resize_with(tiers.len().max(tier + 1), Default::default);
-            let (bytes, members) = &mut tiers[tier];
-            if *bytes + size.column_bytes <= self.column_bytes_max {
-                *bytes += size.column_bytes;
-                members.push(size.segment);
-            }
+            tiers[tier].push(size);
         }
-        let full = |(_, members): &(usize, Vec<SegmentId>)| members.len() >= self.segments_per_tier;
-        tiers.into_iter().find(full).unwrap_or_default().1
+        let full = tiers.into_iter().filter(|members| members.len() >= self.segments_per_tier);
+        full.map(|members| self.fitting(members, |_| true)).find(|fitting| fitting.len() > 1).unwrap_or_default()
     }
 }
 
@@ -186,6 +206,7 @@ mod tests {
             segment: SegmentId(index as u64),
             rows: *rows,
             live_rows: *live_rows,
+            bytes: rows * 200,
             column_bytes: rows * 100,
         };
         let sizes: Vec<SegmentSize> = sizes.iter().enumerate().map(size).collect();
@@ -204,9 +225,47 @@ mod tests {
         check(&[(100, 51), (1, 1)], &[]);
         check(&[(1, 0)], &[0]);
         check(&[(2_000_000, 2_000_000); 3], &[]);
-        check(&[(400, 400), (400, 400), (400, 400)], &[]);
+        check(&[(400, 400), (400, 400), (400, 400)], &[0, 1]);
+        check(&[(800, 800), (400, 400), (700, 700)], &[]);
         check(&[(300, 300), (300, 300), (500, 500), (300, 300)], &[0, 1, 3]);
         check(&[(1_001, 1)], &[]);
+    }
+
+    /// However much comes, no merge is larger than one segment may be, each row is written a few times, and few segments are left that could
+    /// be merged.
+    #[test]
+    fn merges_are_bounded_and_come_to_an_end() {
+        for row_bytes in [16, 800, 200_000] {
+            let policy = MergePolicy { column_bytes_max: usize::MAX, ..MergePolicy::default() };
+            let (mut segments, mut rows_came, mut rows_written) = (Vec::new(), 0, 0);
+            for id in 0..6_000 {
+                let rows = 200 + id * 7_919 % 6_000;
+                let size = |id: usize, rows: usize| SegmentSize {
+                    segment: SegmentId(id as u64),
+                    rows,
+                    live_rows: rows,
+                    bytes: rows * row_bytes,
+                    column_bytes: rows,
+                };
+                segments.push(size(id, rows));
+                rows_came += rows;
+                for merge in 0.. {
+                    let plan = policy.plan(&segments);
+                    if plan.is_empty() {
+                        break;
+                    }
+                    let merged = segments.extract_if(.., |size| plan.contains(&size.segment));
+                    let rows: usize = merged.map(|size| size.rows).sum();
+                    assert!(rows * row_bytes <= policy.bytes_max, "{rows} rows of {row_bytes} bytes are merged");
+                    rows_written += rows;
+                    segments.push(size(1_000_000 + id * 100 + merge, rows));
+                }
+            }
+            let small =
+                segments.iter().filter(|size| size.bytes <= policy.bytes_max / 2 && size.rows <= policy.rows_max);
+            assert!(small.count() < 60 && !policy.is_late(&segments), "{} segments are left", segments.len());
+            assert!(rows_written < 6 * rows_came, "{rows_written} rows were written of {rows_came}");
+        }
     }
 
     #[test]
@@ -217,6 +276,7 @@ mod tests {
                 segment: SegmentId(index as u64),
                 rows: rows * 2,
                 live_rows: *rows,
+                bytes: *column_bytes,
                 column_bytes: *column_bytes,
             };
             let sizes: Vec<SegmentSize> = sizes.iter().enumerate().map(size).collect();

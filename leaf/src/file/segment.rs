@@ -265,8 +265,9 @@ impl Opener<'_> {
         let run = self.object.only(Part::KeyRun, codec)?;
         let run = self.kept(Part::KeyRun, run, rows)?;
         let versions = self.versions(rows)?;
-        let (fields, column_max) = self.fields(rows)?;
-        let sizes = SegmentBytes { total: self.object.bytes(), column_max };
+        let (fields, plain) = self.fields(rows)?;
+        let column_max = plain.iter().copied().max().unwrap_or_default();
+        let sizes = SegmentBytes { total: self.object.bytes(), plain: plain.iter().sum(), column_max };
         let segment = Segment::of_parts(id, ids, versions, fields, sizes).with_key_run(run);
         note_event_time(self.object, segment.event_times())?;
         Ok(segment)
@@ -314,8 +315,8 @@ impl Opener<'_> {
         Ok(all)
     }
 
-    /// The fields, and the bytes of the largest column as an array.
-    pub(super) fn fields(&self, rows: usize) -> Result<(BTreeMap<FieldId, FieldValues>, usize), FileError> {
+    /// The fields, and the bytes of each column as an array.
+    pub(super) fn fields(&self, rows: usize) -> Result<(BTreeMap<FieldId, FieldValues>, Vec<usize>), FileError> {
         let terms = self.indexes(Part::Terms, |_| Ok(()))?;
         let text = self.indexes(Part::Text, |label| {
             let unknown = BinaryError { offset: label.offset(), reason: "an analyser is not known to this program" };
@@ -324,13 +325,13 @@ impl Opener<'_> {
         let elements = self.indexes(Part::Elements, |_| Ok(()))?;
         let cells = self.indexes(Part::Cells, |label| Ok((FieldId(label.small()?), label.varint()?)))?;
         let mut columns: BTreeMap<FieldId, Vec<FileColumn>> = BTreeMap::new();
-        let mut column_max = 0;
+        let mut plain_bytes = Vec::new();
         let rows64 = rows as u64;
         for entry in self.object.entries(Part::Columns) {
             self.object.expect_codec(entry, COLUMN_CODEC)?;
             let read = |label: &mut Reader<'_>| Ok((read_column(label)?, label.varint()?, label.small::<usize>()?));
             let ((field, of), present, plain) = self.object.label(entry, read)?;
-            column_max = column_max.max(plain);
+            plain_bytes.push(plain);
             let key = (field, of);
             let of_terms = |entry| self.piece(Part::Terms, entry, TermsShape { rows: rows64, present });
             columns.entry(field).or_default().push(FileColumn {
@@ -367,7 +368,7 @@ impl Opener<'_> {
             let columns = FileColumns::new(rows, columns).map_err(unordered)?;
             fields.insert(field, FieldValues::File(columns));
         }
-        Ok((fields, column_max))
+        Ok((fields, plain_bytes))
     }
 }
 

@@ -80,7 +80,9 @@ pub struct Segment {
 pub struct SegmentBytes {
     /// In memory or in its file.
     pub total: usize,
-    /// What its largest column takes as an array in memory, the `_id`s included.
+    /// What all columns take as arrays in memory.
+    pub plain: usize,
+    /// What its largest column takes so, the `_id`s included.
     pub column_max: usize,
 }
 
@@ -96,7 +98,8 @@ impl Segment {
         fields: BTreeMap<FieldId, TypedColumns>,
     ) -> Self {
         let sizes = || fields.values().map(TypedColumns::bytes).chain([ids.value_data().len()]);
-        let sizes = SegmentBytes { total: sizes().sum(), column_max: sizes().max().unwrap_or_default() };
+        let (total, column_max) = (sizes().sum(), sizes().max().unwrap_or_default());
+        let sizes = SegmentBytes { total, plain: total, column_max };
         let fields = fields.into_iter().map(|(field, columns)| (field, FieldValues::Memory(columns))).collect();
         Self::of_parts(id, Ids::Memory(ids), versions, fields, sizes)
     }

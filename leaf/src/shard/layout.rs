@@ -26,6 +26,7 @@ fn size(version: &Arc<SegmentVersion>) -> SegmentSize {
         segment: version.segment().id(),
         rows: version.segment().rows(),
         live_rows: version.live_rows(),
+        bytes: version.segment().sizes().plain + version.overlay_bytes(),
         column_bytes: version.segment().sizes().column_max + version.overlay_bytes(),
     }
 }
@@ -44,7 +45,8 @@ impl Shard {
     /// Merges small segments until the policy is content; all, where there are too many.
     pub(super) fn merge_segments(&mut self) -> Result<(), SegmentDamage> {
         loop {
-            let is_late = self.versions.len() > self.policy.segments_max;
+            let sizes: Vec<SegmentSize> = self.versions.values().map(size).collect();
+            let is_late = self.policy.is_late(&sizes);
             let plan = self.plan(if is_late { usize::MAX } else { self.policy.inline_rows_max });
             if plan.is_empty() {
                 return Ok(());

@@ -116,7 +116,7 @@ fn damage_met_by_a_key_travels() {
     let mut bytes = Vec::new();
     column::encode(&ids, &mut bytes).expect("a storage type");
     let column = Column::open(bytes.into(), &DataType::Utf8, 2).expect("it was just written");
-    let sizes = SegmentBytes { total: 0, column_max: 0 };
+    let sizes = SegmentBytes { total: 0, plain: 0, column_max: 0 };
     let ids = Ids::File(Box::new(Piece::open(column, 0)), 2);
     let segment = Segment::of_parts(SegmentId(0), ids, None, BTreeMap::new(), sizes);
     let run = KeyRun::of(&StringArray::from(vec!["x", "y"]));
@@ -148,7 +148,8 @@ fn a_batch_that_met_damage_shows_nowhere() {
     column::encode(&ids, &mut bytes).expect("a storage type");
     let column = Column::open(bytes.into(), &DataType::Utf8, 2).expect("it was just written");
     let ids = Ids::File(Box::new(Piece::open(column, 0)), 2);
-    let segment = Segment::of_parts(SegmentId(0), ids, None, BTreeMap::new(), SegmentBytes { total: 0, column_max: 0 });
+    let segment =
+        Segment::of_parts(SegmentId(0), ids, None, BTreeMap::new(), SegmentBytes { total: 0, plain: 0, column_max: 0 });
     let run = KeyRun::of(&StringArray::from(vec!["x", "y"]));
     let version = Arc::new(SegmentVersion::new(segment.with_key_run(run)));
     let snapshot = Arc::new(Snapshot::new(Some(LogPosition(0)), vec![version]));
