@@ -277,9 +277,8 @@ impl Queries {
         let warnings = Warnings::default();
         let failed = |error: DataFusionError| from_datafusion(&error, &request.sql);
         let mut session = self.session(&tables, &request.workspace, &warnings).map_err(failed)?;
-        session
-            .config_mut()
-            .set_extension(Arc::new(QueryTime::until(deadline + JOINS_END_BEHIND, Arc::clone(&self.clock))));
+        let time = QueryTime::until(deadline + JOINS_END_BEHIND, Arc::clone(&self.clock));
+        session.config_mut().set_extension(Arc::new(time));
         let logical = logical_plan(&session, &statement, &collections, &tables, &warnings).await.map_err(failed)?;
         let options = SQLOptions::new().with_allow_ddl(false).with_allow_dml(false).with_allow_statements(false);
         options.verify_plan(&logical).map_err(failed)?;
@@ -290,8 +289,7 @@ impl Queries {
         let ending = Ending { query: id, leaves: Some(self.leaves.clone()) };
         let physical = session.create_physical_plan(&logical).await.map_err(failed)?;
         let shards = count_shards(&physical).map_err(failed)?;
-        let context = TaskContext::from(&session).with_runtime(self.runtime(place)?);
-        let context = Arc::new(context);
+        let context = Arc::new(TaskContext::from(&session).with_runtime(self.runtime(place)?));
         let mut rows = execute_stream(physical, Arc::clone(&context)).map_err(failed)?;
         if analyze {
             rows = analyzed::with_segments(rows, id, self.leaves.clone());

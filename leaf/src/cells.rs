@@ -45,15 +45,8 @@ fn unit(value: f64, least: f64, most: f64) -> u32 {
     let whole = f64::from(BITS).exp2();
     match (value - least) / (most - least) * whole {
         // In the order of all floats, one without a number is behind all others, or before them by its sign.
-        _ if value.is_nan() => {
-            if value.is_sign_negative() {
-                0
-            } else {
-                u32::MAX
-            }
-        }
-        place if place >= whole => u32::MAX,
-        // Below zero it is zero.
+        place if place >= whole || value.is_nan() && value.is_sign_positive() => u32::MAX,
+        // Below zero it is zero, and so is what is no number.
         place => place as u32,
     }
 }

@@ -1,8 +1,7 @@
 //! Which indexes the fields of a segment get when it is written.
 //!
-//! In: the catalog's settings at that moment. Out: for each field, whether it has terms, which of its words are indexed, and with which other
-//! it tells where an object is. What queries
-//! answer does not depend on it.
+//! In: the catalog's settings at that moment. Out: for each field, whether it has terms, which of its words are indexed, and with which
+//! other it tells where an object is. What queries answer does not depend on it.
 
 use std::sync::Arc;
 

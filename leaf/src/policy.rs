@@ -100,23 +100,17 @@ impl MergePolicy {
     /// Of the segments in memory that are to be flushed, those to merge into one before: an object of many rows is made once, ones of
     /// few are made again with each merge. The smallest, as many as one segment may have.
     pub fn gather(&self, segments: &[SegmentSize]) -> Vec<SegmentId> {
-        let mut segments = segments.to_vec();
-        segments.retain(|size| size.live_rows <= self.rows_max);
-        let mut rows = 0;
-        let gathered = self.fitting(segments, |size| {
-            rows += size.live_rows;
-            rows <= self.rows_max
-        });
+        let gathered = self.fitting(segments.to_vec(), self.rows_max);
         if gathered.len() > 1 { gathered } else { Vec::new() }
     }
 
-    /// The smallest of some segments, as many as one may hold.
-    fn fitting(&self, mut segments: Vec<SegmentSize>, mut and: impl FnMut(&SegmentSize) -> bool) -> Vec<SegmentId> {
+    /// The smallest of some segments, as many as one of so many rows may hold.
+    fn fitting(&self, mut segments: Vec<SegmentSize>, rows_max: usize) -> Vec<SegmentId> {
         segments.sort_by_key(|size| (size.live_rows, size.segment));
-        let (mut bytes, mut column_bytes) = (0, 0);
+        let (mut rows, mut bytes, mut column_bytes) = (0, 0, 0);
         let fits = |size: &SegmentSize| {
-            (bytes, column_bytes) = (bytes + size.bytes, column_bytes + size.column_bytes);
-            bytes <= self.bytes_max && column_bytes <= self.column_bytes_max && and(size)
+            (rows, bytes, column_bytes) = (rows + size.live_rows, bytes + size.bytes, column_bytes + size.column_bytes);
+            rows <= rows_max && bytes <= self.bytes_max && column_bytes <= self.column_bytes_max
         };
         let mut fitting: Vec<SegmentId> = segments.into_iter().take_while(fits).map(|size| size.segment).collect();
         fitting.sort_unstable();
@@ -151,7 +145,7 @@ impl MergePolicy {
             tiers[tier].push(size);
         }
         let full = tiers.into_iter().filter(|members| members.len() >= self.segments_per_tier);
-        full.map(|members| self.fitting(members, |_| true)).find(|fitting| fitting.len() > 1).unwrap_or_default()
+        full.map(|members| self.fitting(members, usize::MAX)).find(|fitting| fitting.len() > 1).unwrap_or_default()
     }
 }
 

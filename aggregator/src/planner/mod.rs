@@ -2,8 +2,8 @@
 //!
 //! In: a logical plan. Out: a physical plan. [`ShardPlanner`] stands before datafusion-distributed's planner: it joins
 //! colocated rows in place ([`colocated`]), tells scans what a sort above wants ([`top`]), gives partial
-//! aggregates to the leaves ([`partial`]), lets joins be ended ([`ending`]), sends a plan with one owner there whole, and else names the query's nodes in every
-//! scan. The hooks ([`tasks`]) then tell the distributed planner how many tasks a stage has, which shards each gets and
+//! aggregates to the leaves ([`partial`]), lets joins be ended ([`ending`]), sends a plan with one owner there whole, and else
+//! names the query's nodes in every scan. The hooks ([`tasks`]) then tell the distributed planner how many tasks a stage has, which shards each gets and
 //! where it runs. [`ExplainPlanner`] stands before all and shows what they made.
 
 mod colocated;

@@ -45,8 +45,9 @@ impl Shard {
     /// Merges small segments until the policy is content; all, where there are too many.
     pub(super) fn merge_segments(&mut self) -> Result<(), SegmentDamage> {
         loop {
-            let sizes: Vec<SegmentSize> = self.versions.values().map(size).collect();
-            let is_late = self.policy.is_late(&sizes);
+            // Few segments are looked at no closer: this is done with each batch.
+            let sizes = || self.versions.values().map(size).collect::<Vec<SegmentSize>>();
+            let is_late = self.versions.len() > self.policy.segments_max && self.policy.is_late(&sizes());
             let plan = self.plan(if is_late { usize::MAX } else { self.policy.inline_rows_max });
             if plan.is_empty() {
                 return Ok(());
