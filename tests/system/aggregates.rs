@@ -38,7 +38,7 @@ use datafusion::physical_plan::projection::ProjectionExec;
 use datafusion::physical_plan::{ExecutionPlan, collect};
 use futures::TryStreamExt;
 
-use crate::filters::Filters;
+use crate::drawn::Filters;
 
 type Plan = Arc<dyn ExecutionPlan>;
 

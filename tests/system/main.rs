@@ -11,6 +11,7 @@ mod aggregates;
 mod bad_input;
 mod damaged_files;
 mod distribution;
+mod drawn;
 mod durability;
 mod elsewhere;
 mod extremes;
