@@ -361,7 +361,7 @@ pub fn check_encoded(of: Type, column: &ArrayRef) -> Result<(), usize> {
         return Ok(());
     }
     let column: &BinaryArray = column.as_binary();
-    let good = |row: &usize| value_codec::decode(column.value(*row)).is_ok_and(|value| value.value_type() == of);
+    let good = |row: &usize| value_codec::check(column.value(*row)) == Ok(of);
     match (0..column.len()).filter(|row| column.is_valid(*row)).find(|row| !good(row)) {
         Some(row) => Err(row),
         None => Ok(()),

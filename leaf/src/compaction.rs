@@ -21,7 +21,7 @@ use roaring::RoaringBitmap;
 use crate::field::{FieldValues, FileColumns, all_rows};
 use crate::generation::{Generation, GenerationId};
 use crate::indexes::{Indexes, PlaceFields};
-use crate::merge::merge;
+use crate::merge::{merge, merge_encoded};
 use crate::overlay::{Overlay, Run, WrittenBytes};
 use crate::segment::{Segment, SegmentDamage, SegmentId, SegmentVersion};
 
@@ -44,12 +44,20 @@ pub struct Compacted {
 }
 
 impl Compaction {
-    /// Makes the segment. Takes long, and needs nothing of the shard.
+    /// Makes the segment: of segments in memory as arrays, for it may be merged again before it is flushed; else encoded, with the indexes that
+    /// its fields are to have. Takes long, and needs nothing of the shard.
     ///
     /// # Errors
     /// A segment is damaged.
-    pub fn run(self) -> Result<Compacted, SegmentDamage> {
-        let segment = merge(&self.versions, self.id)?;
+    pub fn run(self, indexes: &Indexes) -> Result<Compacted, SegmentDamage> {
+        let segment = match self.versions.iter().all(|version| version.segment().is_in_arrays()) {
+            true => {
+                let merged = merge(&self.versions, self.id)?;
+                let run = merged.ids().key_run().expect("its ids are in memory");
+                merged.with_key_run(run)
+            }
+            false => merge_encoded(&self.versions, self.id, indexes)?,
+        };
         let (mut moves, mut first) = (Vec::new(), 0);
         for version in &self.versions {
             let rows = version.live();
@@ -57,8 +65,7 @@ impl Compaction {
             first += moved.rows.len() as u32;
             moves.push((version.segment().id(), moved));
         }
-        let run = segment.ids().key_run().expect("its ids are in memory");
-        Ok(Compacted { segment: Arc::new(segment.with_key_run(run)), moves })
+        Ok(Compacted { segment: Arc::new(segment), moves })
     }
 }
 
@@ -92,17 +99,12 @@ impl Fold {
         // Cells are of two fields: both are folded, so that they lie together.
         let places: BTreeSet<PlaceFields> = self.fields.iter().filter_map(|field| indexes.place_of(*field)).collect();
         let beside = places.iter().flat_map(|place| [place.longitude, place.latitude]);
-        let mut fields = BTreeMap::new();
-        for field in self.fields.iter().copied().chain(beside).collect::<BTreeSet<_>>() {
-            fields.insert(field, FileColumns::encode(&self.version.column(field, &rows)?, indexes.field(field)));
-        }
-        for PlaceFields { longitude, latitude } in places {
-            let (longitudes, latitudes) =
-                (self.version.column(longitude, &rows)?, self.version.column(latitude, &rows)?);
-            let columns = fields.get_mut(&latitude).expect("it is folded too");
-            columns.put_cells(&latitudes, (longitude, &longitudes));
-        }
-        let fields = fields.into_iter().map(|(field, columns)| (field, FieldValues::File(columns))).collect();
+        let fields = self.fields.iter().copied().chain(beside).collect::<BTreeSet<_>>().into_iter();
+        let fold = |field: FieldId| {
+            let columns = FileColumns::of_field(field, indexes, |field| self.version.column(field, &rows))?;
+            Ok((field, FieldValues::File(columns)))
+        };
+        let fields = fields.map(fold).collect::<Result<BTreeMap<_, _>, SegmentDamage>>()?;
         let generation = Arc::new(Generation::new(self.id, fields));
         Ok(Folded { segment: self.version.segment().id(), generation })
     }

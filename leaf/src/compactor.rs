@@ -10,7 +10,6 @@ use basalt_common::catalog::Catalog;
 use tokio::sync::Semaphore;
 use tracing::{debug, error};
 
-use crate::indexes::Indexes;
 use crate::served::Served;
 
 /// How often a shard that changes is looked at: a tier fills in seconds, not in milliseconds.
@@ -40,9 +39,9 @@ pub async fn run(served: Arc<Served>, catalog: Arc<dyn Catalog>, permits: Arc<Se
         // Nobody closes it.
         let Ok(permit) = Arc::clone(&permits).acquire_owned().await else { return };
         let shard = Arc::clone(&served);
-        let indexes = Indexes::of(catalog.as_ref(), served.id().collection);
+        let catalog = Arc::clone(&catalog);
         let merged = tokio::task::spawn_blocking(move || {
-            let merged = shard.compact(at_rest, &indexes);
+            let merged = shard.compact(at_rest, catalog.as_ref());
             drop(permit);
             merged
         });

@@ -160,8 +160,9 @@ impl Flusher {
         let served = Arc::clone(&self.served);
         // What is applied from here on may be flushed too, and is counted again.
         let then = served.progress().borrow().clone();
+        let catalog = Arc::clone(&self.catalog);
         let checkpoint = tokio::task::spawn_blocking(move || {
-            if let Err(damage) = served.gather() {
+            if let Err(damage) = served.gather(catalog.as_ref()) {
                 // Whoever reads it is told too; what is there can be flushed as it is.
                 error!(shard = %served.id(), error = %damage, "segments in memory are not merged");
             }

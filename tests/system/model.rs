@@ -282,7 +282,7 @@ impl Disk {
                 self.done.folds += 1;
                 Merge::None
             }
-            Merge::Begun(compaction) => Merge::Made(compaction.run()?),
+            Merge::Begun(compaction) => Merge::Made(compaction.run(&self.indexes)?),
             Merge::Made(compacted) => {
                 shard.take_compacted(&compacted);
                 self.done.merges += 1;

@@ -96,11 +96,23 @@ pub fn encode(value: &Value, out: &mut Vec<u8>) {
 /// # Errors
 /// The bytes are not the form that [`encode`] gives a value. Memory is bounded by the bytes, not by their claims.
 pub fn decode(bytes: &[u8]) -> Result<Value, CodecError> {
+    whole(bytes, |decoder| decoder.value(0))
+}
+
+/// Tells the type of a value that fills the bytes: [`decode`] without the value.
+///
+/// # Errors
+/// As [`decode`].
+pub fn check(bytes: &[u8]) -> Result<Type, CodecError> {
+    whole(bytes, |decoder| decoder.pass(0))
+}
+
+fn whole<T>(bytes: &[u8], read: impl FnOnce(&mut Decoder<'_>) -> Result<T, CodecError>) -> Result<T, CodecError> {
     let mut decoder = Decoder { bytes, offset: 0 };
-    let value = decoder.value(0)?;
+    let found = read(&mut decoder)?;
     match decoder.offset {
         offset if offset < bytes.len() => Err(CodecError::TrailingBytes { offset }),
-        _ => Ok(value),
+        _ => Ok(found),
     }
 }
 
@@ -184,14 +196,38 @@ struct Decoder<'a> {
 }
 
 impl<'a> Decoder<'a> {
-    /// Reads a value inside `depth` arrays and objects.
-    fn value(&mut self, depth: usize) -> Result<Value, CodecError> {
+    /// Reads the type of a value inside `depth` arrays and objects.
+    fn value_type(&mut self, depth: usize) -> Result<Type, CodecError> {
         let offset = self.offset;
         let code = self.byte()?;
         let value_type = Type::from_code(code).ok_or(CodecError::UnknownType { code, offset })?;
         if matches!(value_type, Type::Array | Type::Object) && depth >= DEPTH_CEILING {
             return Err(CodecError::TooDeep { offset });
         }
+        Ok(value_type)
+    }
+
+    /// Passes over a value inside `depth` arrays and objects, and tells its type.
+    fn pass(&mut self, depth: usize) -> Result<Type, CodecError> {
+        let value_type = self.value_type(depth)?;
+        match value_type {
+            Type::String => drop(self.str()?),
+            Type::Bytes | Type::Geography => drop(self.text()?),
+            Type::Array => (0..self.count(1)?).try_for_each(|_| self.pass(depth + 1).map(drop))?,
+            Type::Object => self.pass_fields(depth)?,
+            _ => drop(self.body(value_type, depth)?),
+        }
+        Ok(value_type)
+    }
+
+    /// Reads a value inside `depth` arrays and objects.
+    fn value(&mut self, depth: usize) -> Result<Value, CodecError> {
+        let value_type = self.value_type(depth)?;
+        self.body(value_type, depth)
+    }
+
+    /// Reads what follows a value's type.
+    fn body(&mut self, value_type: Type, depth: usize) -> Result<Value, CodecError> {
         let value = match value_type {
             Type::Null => Value::Null,
             Type::Bool => Value::Bool(self.bool()?),
@@ -279,10 +315,13 @@ impl<'a> Decoder<'a> {
         self.take(length)
     }
 
-    fn string(&mut self) -> Result<String, CodecError> {
+    fn str(&mut self) -> Result<&'a str, CodecError> {
         let offset = self.offset;
-        let text = str::from_utf8(self.text()?).map_err(|_| CodecError::InvalidUtf8 { offset })?;
-        Ok(text.to_owned())
+        str::from_utf8(self.text()?).map_err(|_| CodecError::InvalidUtf8 { offset })
+    }
+
+    fn string(&mut self) -> Result<String, CodecError> {
+        self.str().map(str::to_owned)
     }
 
     fn decimal(&mut self) -> Result<Decimal, CodecError> {
@@ -325,6 +364,19 @@ impl<'a> Decoder<'a> {
             fields.insert(key, field);
         }
         Ok(fields)
+    }
+
+    fn pass_fields(&mut self, depth: usize) -> Result<(), CodecError> {
+        let mut last = None;
+        for _ in 0..self.count(2)? {
+            let offset = self.offset;
+            let key = self.str()?;
+            if last.replace(key).is_some_and(|last| last >= key) {
+                return Err(CodecError::KeyOrder { offset });
+            }
+            self.pass(depth + 1)?;
+        }
+        Ok(())
     }
 
     fn vector(&mut self) -> Result<Vec<f32>, CodecError> {

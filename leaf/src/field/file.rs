@@ -13,7 +13,7 @@ use datafusion::arrow::array::{Array, ArrayRef, AsArray};
 use crate::cells;
 use crate::column::{self, Column, ColumnError};
 use crate::elements::{self, Elements};
-use crate::indexes::FieldIndexes;
+use crate::indexes::{FieldIndexes, Indexes, PlaceFields};
 use crate::piece::{Held, Open, Piece};
 use crate::terms::{self, Terms};
 use crate::text::{self, TextIndex};
@@ -25,6 +25,8 @@ pub struct FileColumn {
     pub of: Type,
     /// How many rows have a value.
     pub present: u64,
+    /// What its values take as an array in memory.
+    pub plain: usize,
     /// The values, of all rows of the segment.
     pub column: Piece<Column>,
     /// The rows in the order of their values, if they were written.
@@ -45,6 +47,17 @@ impl FileColumn {
     pub fn words(&self, analyzer: Analyzer) -> Result<Option<Held<'_, TextIndex>>, ColumnError> {
         let text = self.text.as_ref().filter(|(by, _)| *by == analyzer);
         text.map(|(_, text)| text.get()).transpose()
+    }
+
+    /// Bytes that it takes in its object, with its indexes.
+    fn bytes(&self) -> usize {
+        let indexes = [
+            self.terms.as_ref().map(Piece::bytes),
+            self.text.as_ref().map(|(_, text)| text.bytes()),
+            self.elements.as_ref().map(Piece::bytes),
+            self.cells.as_ref().map(|cells| cells.rows.bytes()),
+        ];
+        self.column.bytes() + indexes.into_iter().flatten().sum::<usize>()
     }
 
     /// Whether the column can be read without waiting for a store, with its indexes if that is said.
@@ -110,8 +123,26 @@ impl FileColumns {
         }
     }
 
-    /// Encodes columns as those of a file are, with their indexes, in memory.
-    pub fn encode(values: &TypedColumns, indexes: FieldIndexes) -> Self {
+    /// Encodes a field as those of a file are, with its indexes, in memory. Reads it, and the longitudes where it has latitudes beside them.
+    ///
+    /// # Errors
+    /// What reading a field fails with.
+    pub fn of_field<E>(
+        field: FieldId,
+        indexes: &Indexes,
+        read: impl Fn(FieldId) -> Result<TypedColumns, E>,
+    ) -> Result<Self, E> {
+        let values = read(field)?;
+        let mut columns = Self::encode(&values, indexes.field(field));
+        if let Some(PlaceFields { longitude, latitude }) = indexes.place_of(field)
+            && latitude == field
+        {
+            columns.put_cells(&values, (longitude, &read(longitude)?));
+        }
+        Ok(columns)
+    }
+
+    fn encode(values: &TypedColumns, indexes: FieldIndexes) -> Self {
         let encode = |(of, array): &(Type, ArrayRef)| {
             let mut bytes = Vec::new();
             let opened = column::encode(array.as_ref(), &mut bytes).and_then(|()| {
@@ -131,8 +162,9 @@ impl FileColumns {
                     true => Some(open(elements, |bytes| Elements::open(&bytes, rows))?),
                     false => None,
                 };
+                let plain = array.to_data().get_slice_memory_size().unwrap_or_default();
                 let column = Piece::made(column, bytes);
-                Ok(FileColumn { of: *of, present, column, terms, text, elements, cells: None })
+                Ok(FileColumn { of: *of, present, plain, column, terms, text, elements, cells: None })
             });
             opened.expect("typed columns are arrays of storage types")
         };
@@ -140,7 +172,7 @@ impl FileColumns {
     }
 
     /// Puts the cells of its latitudes beside them, where they make any with longitudes, of which the values are given.
-    pub fn put_cells(&mut self, latitudes: &TypedColumns, longitudes: (FieldId, &TypedColumns)) {
+    fn put_cells(&mut self, latitudes: &TypedColumns, longitudes: (FieldId, &TypedColumns)) {
         let (mut bytes, rows) = (Vec::new(), self.rows as u64);
         let present = cells::encode(longitudes.1, latitudes, &mut bytes);
         let column = self.columns.iter_mut().find(|column| column.of == Type::Float);
@@ -158,6 +190,16 @@ impl FileColumns {
     /// The columns, ascending by type.
     pub fn columns(&self) -> &[FileColumn] {
         &self.columns
+    }
+
+    /// Bytes that they take in their object, with their indexes.
+    pub fn bytes(&self) -> usize {
+        self.columns.iter().map(FileColumn::bytes).sum()
+    }
+
+    /// Whether they were just made, and are in no object yet.
+    pub fn are_made(&self) -> bool {
+        self.columns.iter().all(|file| file.column.made_of().is_some())
     }
 
     /// The column of a type.
@@ -192,7 +234,7 @@ fn open<T: Open>(bytes: Vec<u8>, open: impl FnOnce(Bytes) -> Result<T, ColumnErr
 ///
 /// # Errors
 /// The column is not the array's.
-pub fn put_terms(
+fn put_terms(
     of: Type,
     array: &dyn Array,
     column: &Column,
@@ -211,7 +253,7 @@ pub fn put_terms(
 ///
 /// # Errors
 /// The texts cannot be indexed.
-pub fn put_text(
+fn put_text(
     of: Type,
     array: &dyn Array,
     column: &Column,
@@ -232,12 +274,7 @@ pub fn put_text(
 ///
 /// # Errors
 /// The values are no arrays.
-pub fn put_elements(
-    of: Type,
-    array: &dyn Array,
-    indexes: FieldIndexes,
-    out: &mut Vec<u8>,
-) -> Result<bool, ColumnError> {
+fn put_elements(of: Type, array: &dyn Array, indexes: FieldIndexes, out: &mut Vec<u8>) -> Result<bool, ColumnError> {
     match array.as_binary_opt::<i32>() {
         Some(arrays) if of == Type::Array && indexes.terms => elements::encode(arrays, out),
         _ => Ok(false),

@@ -10,13 +10,15 @@ use std::ops::Range;
 
 use basalt_common::columns::TypedColumns;
 use basalt_common::value::{Object, Type, Value, codec};
+use bytes::Bytes;
 use datafusion::arrow::array::{Array, ArrayRef, AsArray, StringArray, UInt32Array};
 use datafusion::arrow::compute::take;
+use datafusion::arrow::datatypes::DataType;
 
-use crate::column::{Column, ColumnError, Datum};
+use crate::column::{self, Column, ColumnError, Datum};
 use crate::key_run::KeyRun;
 use crate::piece::Piece;
-pub use file::{FileCells, FileColumn, FileColumns, put_elements, put_terms, put_text};
+pub use file::{FileCells, FileColumn, FileColumns};
 
 /// Rows that lie further apart, in the mean, are read one by one: a value that is read by itself costs about as much as so many
 /// that are read in a row.
@@ -62,12 +64,25 @@ pub enum FieldValues {
 }
 
 impl FieldValues {
+    /// The encoded columns, if it has such.
+    pub fn encoded(&self) -> Option<&FileColumns> {
+        match self {
+            Self::Memory(_) => None,
+            Self::File(file) => Some(file),
+        }
+    }
+
+    /// What they take as arrays in memory.
+    pub fn plain_bytes(&self) -> usize {
+        match self {
+            Self::Memory(columns) => columns.bytes(),
+            Self::File(file) => file.columns().iter().map(|file| file.plain).sum(),
+        }
+    }
+
     /// Bytes of the encoded columns, if it has such.
     pub fn encoded_bytes(&self) -> usize {
-        match self {
-            Self::Memory(_) => 0,
-            Self::File(file) => file.columns().iter().map(|file| file.column.bytes()).sum(),
-        }
+        self.encoded().into_iter().flat_map(FileColumns::columns).map(|file| file.column.bytes()).sum()
     }
 
     /// The number of rows, absent ones included.
@@ -194,6 +209,24 @@ impl Ids {
         match self {
             Self::Memory(ids) => ids.len(),
             Self::File(_, rows) => *rows,
+        }
+    }
+
+    /// The same as those of a file are, in memory.
+    pub fn encode(ids: &StringArray) -> Self {
+        let mut bytes = Vec::new();
+        let opened = column::encode(ids, &mut bytes).and_then(|()| {
+            let bytes = Bytes::from(bytes);
+            Ok(Piece::made(Column::open(bytes.clone(), &DataType::Utf8, ids.len() as u64)?, bytes))
+        });
+        Self::File(Box::new(opened.expect("strings are a storage type")), ids.len())
+    }
+
+    /// The encoded bytes, if they were just made and are in no object yet.
+    pub fn made_of(&self) -> Option<&Bytes> {
+        match self {
+            Self::Memory(_) => None,
+            Self::File(column, _) => column.made_of(),
         }
     }
 

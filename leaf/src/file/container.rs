@@ -183,7 +183,14 @@ pub struct ContainerBuilder {
 impl ContainerBuilder {
     /// Begins an object.
     pub fn new(kind: Kind) -> Self {
-        Self { kind, bytes: kind.magic().into(), entries: Vec::new() }
+        Self::with_capacity(kind, 0)
+    }
+
+    /// Begins an object of about so many bytes.
+    pub fn with_capacity(kind: Kind, bytes: usize) -> Self {
+        let mut held = Vec::with_capacity(bytes);
+        held.extend_from_slice(&kind.magic());
+        Self { kind, bytes: held, entries: Vec::new() }
     }
 
     /// Appends a part, which `fill` appends to the bytes.
@@ -191,14 +198,13 @@ impl ContainerBuilder {
         self.labelled(part, codec, Vec::new(), fill);
     }
 
-    /// Appends one of several parts of a kind; returns its bytes.
-    pub fn labelled(&mut self, part: Part, codec: u8, label: Vec<u8>, fill: impl FnOnce(&mut Vec<u8>)) -> &[u8] {
+    /// Appends one of several parts of a kind.
+    pub fn labelled(&mut self, part: Part, codec: u8, label: Vec<u8>, fill: impl FnOnce(&mut Vec<u8>)) {
         let offset = self.bytes.len().next_multiple_of(ALIGNMENT);
         self.bytes.resize(offset, 0);
         fill(&mut self.bytes);
         let (length, checksum) = (self.bytes.len() - offset, crc32c::crc32c(&self.bytes[offset..]));
         self.entries.push(Entry { part: part as u8, codec, label, offset, length, checksum });
-        &self.bytes[offset..]
     }
 
     /// The object.

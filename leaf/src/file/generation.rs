@@ -10,26 +10,24 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use basalt_common::binary::{put_bytes, put_varint};
+use basalt_common::binary::put_varint;
 use basalt_common::id::FieldId;
 use bytes::Bytes;
 
 use super::FileError;
 use super::container::{Container, ContainerBuilder, Kind, Part, Sealed};
-use super::segment::{
-    COLUMN_CODEC, INDEX_CODEC, Opener, cells_label, column_label, extents, label, note_event_time, put_event_time,
-};
+use super::segment::{ColumnParts, Opener, extents, note_event_time, put_event_time};
 use crate::cache::CachedObject;
 use crate::column::ColumnError;
 use crate::event_times::EventTimes;
-use crate::field::{FieldValues, FileCells, FileColumns, RowSet, all_rows};
+use crate::field::{FieldValues, FileColumns, RowSet, all_rows};
 use crate::generation::{Generation, GenerationId};
 use crate::indexes::Indexes;
 use crate::segment::{SegmentDamage, SegmentId};
 
 const CODEC: u8 = 1;
 
-const WRITTEN: ColumnError = ColumnError::Damaged("a generation is to be written that was not just made");
+const IN_MEMORY: ColumnError = ColumnError::Damaged("a generation is to be written that is not encoded");
 
 /// The object of a generation that was just made for a segment of so many rows. Takes long: not for the async threads.
 ///
@@ -43,41 +41,16 @@ pub fn encode(
 ) -> Result<Sealed, SegmentDamage> {
     let damage = |field| move |cause| SegmentDamage { segment, field: Some(field), cause };
     let mut object = ContainerBuilder::new(Kind::Segment);
-    let (mut of_columns, mut event_time) = (Vec::new(), None);
+    let (mut columns, mut event_time) = (ColumnParts::new(&mut object), None);
     for (field, values) in generation.fields() {
-        let FieldValues::File(columns) = values else { return Err(damage(*field)(WRITTEN)) };
-        for column in columns.columns() {
-            let mut index = |part: Part, label: Vec<u8>, made: Option<&Bytes>| {
-                of_columns.push((part, label, made.ok_or(WRITTEN).map_err(damage(*field))?.clone()));
-                Ok(())
-            };
-            let named = column_label(*field, column.of, column.present, 0);
-            let bytes = column.column.made_of().ok_or(WRITTEN).map_err(damage(*field))?;
-            object.labelled(Part::Columns, COLUMN_CODEC, named, |out| out.extend_from_slice(bytes));
-            if let Some(terms) = &column.terms {
-                index(Part::Terms, label(*field, column.of), terms.made_of())?;
-            }
-            if let Some((analyzer, text)) = &column.text {
-                let mut named = label(*field, column.of);
-                put_bytes(&mut named, analyzer.to_string().as_bytes());
-                index(Part::Text, named, text.made_of())?;
-            }
-            if let Some(elements) = &column.elements {
-                index(Part::Elements, label(*field, column.of), elements.made_of())?;
-            }
-            if let Some(FileCells { longitudes, present, rows }) = &column.cells {
-                index(Part::Cells, cells_label(*field, *longitudes, *present), rows.made_of())?;
-            }
-        }
+        let made = values.encoded().ok_or(IN_MEMORY).map_err(damage(*field))?;
+        columns.put(*field, made).map_err(damage(*field))?;
         if indexes.event_time == Some(*field) {
             let values = values.take(RowSet(&all_rows(rows))).map_err(damage(*field))?;
             event_time = Some((*field, EventTimes::of(&values).least()));
         }
     }
-    of_columns.sort_by_key(|(part, ..)| *part as u8);
-    for (part, label, bytes) in of_columns {
-        object.labelled(part, INDEX_CODEC, label, |out| out.extend_from_slice(&bytes));
-    }
+    columns.put_indexes();
     if let Some((field, least)) = event_time {
         put_event_time(&mut object, field, least);
     }
@@ -107,8 +80,8 @@ pub fn decode(
             false => Err(reader.error("fields are not ascending")),
         }
     })?;
-    let (mut found, _) =
-        Opener { object, name: object.name().into(), bytes, away, extents: extents(object) }.fields(rows)?;
+    let opener = Opener { object, name: object.name().into(), bytes, away, extents: extents(object) };
+    let mut found = opener.fields(rows)?;
     let mut fields = BTreeMap::new();
     for field in named {
         let none = || FileColumns::new(rows, Vec::new()).map(FieldValues::File).expect("nothing is in order");

@@ -33,21 +33,18 @@ use datafusion::arrow::datatypes::{DataType, Int64Type};
 use super::container::{Container, ContainerBuilder, End, Entry, Kind, Part, Sealed};
 use super::{FileError, segment_before};
 use crate::cache::{CachedObject, ExtentPlace};
-use crate::cells;
-use crate::column::{self, Column};
+use crate::column::{self, Column, ColumnError};
 use crate::event_times::{EventTimes, KnownTimes};
-use crate::field::{
-    FieldValues, FileCells, FileColumn, FileColumns, Ids, RowSet, all_rows, put_elements, put_terms, put_text,
-};
-use crate::indexes::{Indexes, PlaceFields};
+use crate::field::{FieldValues, FileCells, FileColumn, FileColumns, Ids, RowSet, all_rows};
+use crate::indexes::Indexes;
 use crate::key_run::KeyRun;
 use crate::piece::{ColumnShape, Open, Piece, Place, TermsShape};
 use crate::segment::{Segment, SegmentBytes, SegmentDamage, SegmentId};
 
 const KEYS_CODEC: u8 = 3;
-pub(super) const COLUMN_CODEC: u8 = 3;
+const COLUMN_CODEC: u8 = 3;
 const VERSIONS_CODEC: u8 = 1;
-pub(super) const INDEX_CODEC: u8 = 2;
+const INDEX_CODEC: u8 = 2;
 const KEY_RUN_CODEC: u8 = 2;
 const KEY_RUN_CODEC_BEFORE: u8 = 1;
 const EVENT_TIME_CODEC: u8 = 1;
@@ -55,37 +52,35 @@ const EVENT_TIME_CODEC: u8 = 1;
 /// Parts of a kind that lie next to each other are brought together, until they are of so many bytes.
 const EXTENT_BYTES: usize = 1 << 20;
 
-/// The object of a segment, with the indexes that its fields are to have. Takes long: not for the async threads.
+/// The object of a segment, with the indexes that its fields are to have; what was encoded when it was made is taken as it is. Takes long:
+/// not for the async threads.
 ///
 /// # Errors
 /// The segment lies in a file, and is damaged there, or cannot be read.
 pub fn encode(segment: &Segment, indexes: &Indexes) -> Result<Sealed, SegmentDamage> {
     let rows = all_rows(segment.rows());
     let damage = |field| move |cause| SegmentDamage { segment: segment.id(), field, cause };
-    let ids = segment.ids().take(RowSet(&rows)).map_err(damage(None))?;
-    let mut object = ContainerBuilder::new(Kind::Segment);
-    let (mut of_columns, mut least) = (Vec::new(), i64::MAX);
+    let read = |field: FieldId| match segment.fields().get(&field) {
+        Some(values) => values.take(RowSet(&rows)).map_err(damage(Some(field))),
+        None => Ok(TypedColumns::absent(rows.len())),
+    };
+    let mut object = ContainerBuilder::with_capacity(Kind::Segment, segment.sizes().total);
+    let (mut columns, mut least) = (ColumnParts::new(&mut object), i64::MAX);
     for (field, values) in segment.fields() {
-        let values = values.take(RowSet(&rows)).map_err(damage(Some(*field)))?;
-        put_field(&mut object, *field, &values, indexes, &mut of_columns);
-        if indexes.event_time == Some(*field) {
-            least = EventTimes::of(&values).least();
-        }
-        if let Some(PlaceFields { longitude, latitude }) = indexes.place_of(*field)
-            && latitude == *field
-            && let Some(longitudes) = segment.fields().get(&longitude)
-        {
-            let longitudes = longitudes.take(RowSet(&rows)).map_err(damage(Some(longitude)))?;
-            let mut bytes = Vec::new();
-            if let Some(present) = cells::encode(&longitudes, &values, &mut bytes) {
-                of_columns.push(Index { part: Part::Cells, label: cells_label(*field, longitude, present), bytes });
+        let encoded;
+        let made = match values.encoded().filter(|columns| columns.are_made()) {
+            Some(made) => made,
+            None => {
+                encoded = FileColumns::of_field(*field, indexes, read)?;
+                &encoded
             }
+        };
+        columns.put(*field, made).map_err(damage(Some(*field)))?;
+        if indexes.event_time == Some(*field) {
+            least = EventTimes::of(&read(*field)?).least();
         }
     }
-    of_columns.sort_by_key(|index| index.part as u8);
-    for Index { part, label, bytes } in of_columns {
-        object.labelled(part, INDEX_CODEC, label, |out| out.extend(bytes));
-    }
+    columns.put_indexes();
     if let Some(versions) = segment.versions() {
         object.part(Part::Versions, VERSIONS_CODEC, |out| put_column(out, versions));
     }
@@ -95,12 +90,23 @@ pub fn encode(segment: &Segment, indexes: &Indexes) -> Result<Sealed, SegmentDam
     let mut label = Vec::new();
     put_varint(&mut label, segment.id().0);
     put_varint(&mut label, segment.rows() as u64);
-    object.labelled(Part::Keys, KEYS_CODEC, label, |out| put_column(out, &ids));
-    let run = segment.key_run().map_err(damage(None))?;
-    object.part(Part::KeyRun, KEY_RUN_CODEC, |out| match run {
-        Some(run) => out.extend_from_slice(run.bytes()),
-        None => out.extend_from_slice(KeyRun::of(&ids).bytes()),
-    });
+    let ids = || segment.ids().take(RowSet(&rows)).map_err(damage(None));
+    match segment.ids().made_of() {
+        Some(made) => object.labelled(Part::Keys, KEYS_CODEC, label, |out| out.extend_from_slice(made)),
+        None => {
+            let ids = ids()?;
+            object.labelled(Part::Keys, KEYS_CODEC, label, |out| put_column(out, &ids));
+        }
+    }
+    let made;
+    let run = match segment.key_run().map_err(damage(None))? {
+        Some(run) => run,
+        None => {
+            made = KeyRun::of(&ids()?);
+            &made
+        }
+    };
+    object.part(Part::KeyRun, KEY_RUN_CODEC, |out| out.extend_from_slice(run.bytes()));
     Ok(object.seal())
 }
 
@@ -108,31 +114,77 @@ fn put_column(out: &mut Vec<u8>, array: &dyn Array) {
     column::encode(array, out).expect("typed columns are arrays of storage types");
 }
 
-/// An index of a column, until all columns are written.
-struct Index {
-    part: Part,
-    label: Vec<u8>,
-    bytes: Vec<u8>,
+const NOT_MADE: ColumnError = ColumnError::Damaged("what is to be written was not just made");
+
+/// The columns of an object, and behind them their indexes.
+pub(super) struct ColumnParts<'o> {
+    object: &'o mut ContainerBuilder,
+    /// The indexes, until all columns are written.
+    indexes: Vec<(Part, Vec<u8>, Bytes)>,
 }
 
-pub(super) fn label(field: FieldId, of: Type) -> Vec<u8> {
+impl<'o> ColumnParts<'o> {
+    pub(super) fn new(object: &'o mut ContainerBuilder) -> Self {
+        Self { object, indexes: Vec::new() }
+    }
+
+    /// Appends the columns of a field, which were just made; their indexes are left to be appended.
+    pub(super) fn put(&mut self, field: FieldId, columns: &FileColumns) -> Result<(), ColumnError> {
+        for column in columns.columns() {
+            let named = column_label(field, column);
+            let bytes = column.column.made_of().ok_or(NOT_MADE)?;
+            self.object.labelled(Part::Columns, COLUMN_CODEC, named, |out| out.extend_from_slice(bytes));
+            if let Some(terms) = &column.terms {
+                self.index(Part::Terms, label(field, column.of), terms.made_of())?;
+            }
+            if let Some((analyzer, text)) = &column.text {
+                let mut named = label(field, column.of);
+                put_bytes(&mut named, analyzer.to_string().as_bytes());
+                self.index(Part::Text, named, text.made_of())?;
+            }
+            if let Some(elements) = &column.elements {
+                self.index(Part::Elements, label(field, column.of), elements.made_of())?;
+            }
+            if let Some(cells) = &column.cells {
+                self.index(Part::Cells, cells_label(field, cells), cells.rows.made_of())?;
+            }
+        }
+        Ok(())
+    }
+
+    fn index(&mut self, part: Part, label: Vec<u8>, made: Option<&Bytes>) -> Result<(), ColumnError> {
+        self.indexes.push((part, label, made.ok_or(NOT_MADE)?.clone()));
+        Ok(())
+    }
+
+    /// Appends the indexes.
+    pub(super) fn put_indexes(self) {
+        let Self { object, mut indexes } = self;
+        indexes.sort_by_key(|(part, ..)| *part as u8);
+        for (part, label, bytes) in indexes {
+            object.labelled(part, INDEX_CODEC, label, |out| out.extend_from_slice(&bytes));
+        }
+    }
+}
+
+fn label(field: FieldId, of: Type) -> Vec<u8> {
     let mut label = Vec::new();
     put_varint(&mut label, field.0.into());
     label.push(of.code());
     label
 }
 
-pub(super) fn cells_label(latitudes: FieldId, longitudes: FieldId, present: u64) -> Vec<u8> {
+fn cells_label(latitudes: FieldId, cells: &FileCells) -> Vec<u8> {
     let mut named = label(latitudes, Type::Float);
-    put_varint(&mut named, longitudes.0.into());
-    put_varint(&mut named, present);
+    put_varint(&mut named, cells.longitudes.0.into());
+    put_varint(&mut named, cells.present);
     named
 }
 
-pub(super) fn column_label(field: FieldId, of: Type, present: u64, plain: u64) -> Vec<u8> {
-    let mut named = label(field, of);
-    put_varint(&mut named, present);
-    put_varint(&mut named, plain);
+fn column_label(field: FieldId, column: &FileColumn) -> Vec<u8> {
+    let mut named = label(field, column.of);
+    put_varint(&mut named, column.present);
+    put_varint(&mut named, column.plain as u64);
     named
 }
 
@@ -148,42 +200,6 @@ pub(super) fn note_event_time(object: &Container<'_>, times: &KnownTimes) -> Res
     let (field, least) = part.read(|reader| Ok((FieldId(reader.small()?), i64::from_le_bytes(reader.array()?))))?;
     times.note(field, least);
     Ok(())
-}
-
-/// Appends the columns of a field; their indexes are left to be appended.
-fn put_field(
-    object: &mut ContainerBuilder,
-    field: FieldId,
-    values: &TypedColumns,
-    indexes: &Indexes,
-    of_columns: &mut Vec<Index>,
-) {
-    const WRITTEN: &str = "the column was written from its array";
-    let indexes = indexes.field(field);
-    for (of, array) in values.columns() {
-        let (rows, present) = (array.len() as u64, (array.len() - array.null_count()) as u64);
-        let plain = array.to_data().get_slice_memory_size().unwrap_or_default() as u64;
-        let named = column_label(field, *of, present, plain);
-        let written = object.labelled(Part::Columns, COLUMN_CODEC, named, |out| put_column(out, array));
-        let column = Column::open(Bytes::copy_from_slice(written), array.data_type(), rows).expect(WRITTEN);
-        let mut index = |part, by: Option<Analyzer>, bytes| {
-            let mut label = label(field, *of);
-            if let Some(analyzer) = by {
-                put_bytes(&mut label, analyzer.to_string().as_bytes());
-            }
-            of_columns.push(Index { part, label, bytes });
-        };
-        let mut bytes = Vec::new();
-        if put_terms(*of, array, &column, indexes, &mut bytes).expect(WRITTEN) {
-            index(Part::Terms, None, std::mem::take(&mut bytes));
-        }
-        if let Some(analyzer) = put_text(*of, array, &column, indexes, &mut bytes).expect(WRITTEN) {
-            index(Part::Text, Some(analyzer), std::mem::take(&mut bytes));
-        }
-        if put_elements(*of, array, indexes, &mut bytes).expect(WRITTEN) {
-            index(Part::Elements, None, bytes);
-        }
-    }
 }
 
 /// How many bytes of an object's end are to be on this machine, by the end of an object of so many bytes. Where that is more than
@@ -265,9 +281,9 @@ impl Opener<'_> {
         let run = self.object.only(Part::KeyRun, codec)?;
         let run = self.kept(Part::KeyRun, run, rows)?;
         let versions = self.versions(rows)?;
-        let (fields, plain) = self.fields(rows)?;
-        let column_max = plain.iter().copied().max().unwrap_or_default();
-        let sizes = SegmentBytes { total: self.object.bytes(), plain: plain.iter().sum(), column_max };
+        let fields = self.fields(rows)?;
+        // Of the `_id`s it is not known what they take as an array: more than encoded.
+        let sizes = SegmentBytes::of(&fields, entry.length, self.object.bytes());
         let segment = Segment::of_parts(id, ids, versions, fields, sizes).with_key_run(run);
         note_event_time(self.object, segment.event_times())?;
         Ok(segment)
@@ -315,8 +331,8 @@ impl Opener<'_> {
         Ok(all)
     }
 
-    /// The fields, and the bytes of each column as an array.
-    pub(super) fn fields(&self, rows: usize) -> Result<(BTreeMap<FieldId, FieldValues>, Vec<usize>), FileError> {
+    /// The fields.
+    pub(super) fn fields(&self, rows: usize) -> Result<BTreeMap<FieldId, FieldValues>, FileError> {
         let terms = self.indexes(Part::Terms, |_| Ok(()))?;
         let text = self.indexes(Part::Text, |label| {
             let unknown = BinaryError { offset: label.offset(), reason: "an analyser is not known to this program" };
@@ -325,18 +341,17 @@ impl Opener<'_> {
         let elements = self.indexes(Part::Elements, |_| Ok(()))?;
         let cells = self.indexes(Part::Cells, |label| Ok((FieldId(label.small()?), label.varint()?)))?;
         let mut columns: BTreeMap<FieldId, Vec<FileColumn>> = BTreeMap::new();
-        let mut plain_bytes = Vec::new();
         let rows64 = rows as u64;
         for entry in self.object.entries(Part::Columns) {
             self.object.expect_codec(entry, COLUMN_CODEC)?;
             let read = |label: &mut Reader<'_>| Ok((read_column(label)?, label.varint()?, label.small::<usize>()?));
             let ((field, of), present, plain) = self.object.label(entry, read)?;
-            plain_bytes.push(plain);
             let key = (field, of);
             let of_terms = |entry| self.piece(Part::Terms, entry, TermsShape { rows: rows64, present });
             columns.entry(field).or_default().push(FileColumn {
                 of,
                 present,
+                plain,
                 column: self.piece(Part::Columns, entry, ColumnShape::new(of, rows64, present))?,
                 terms: terms.get(&key).map(|(entry, ())| of_terms(entry)).transpose()?,
                 text: match text.get(&key) {
@@ -368,7 +383,7 @@ impl Opener<'_> {
             let columns = FileColumns::new(rows, columns).map_err(unordered)?;
             fields.insert(field, FieldValues::File(columns));
         }
-        Ok((fields, plain_bytes))
+        Ok(fields)
     }
 }
 

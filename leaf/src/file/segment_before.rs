@@ -191,7 +191,8 @@ fn open_fields(
         for _ in 0..reader.count().map_err(error)? {
             let of = Type::from_code(reader.byte().map_err(error)?);
             let of = of.ok_or_else(|| error(reader.error("a column is of an unknown type")))?;
-            column_max = column_max.max(reader.small().map_err(error)?);
+            let plain = reader.small().map_err(error)?;
+            column_max = column_max.max(plain);
             let place = (reader.small().map_err(error)?, reader.small().map_err(error)?);
             let column = open_column(part, bytes, place, &storage_type(of), rows)?;
             let wrong = |cause: ColumnError| part.wrong(place.0, &cause);
@@ -202,7 +203,7 @@ fn open_fields(
             let text = text.map(|(text, bytes)| (text.analyzer(), Piece::open(text, bytes)));
             let terms = terms.map(|(terms, bytes)| Piece::open(terms, bytes));
             let elements = elements.map(|(elements, bytes)| Piece::open(elements, bytes));
-            columns.push(FileColumn { of, present, column: opened(column), terms, text, elements, cells: None });
+            columns.push(FileColumn { of, present, plain, column: opened(column), terms, text, elements, cells: None });
         }
         let columns = FileColumns::new(rows, columns).map_err(|reason| error(reader.error(reason)))?;
         fields.insert(field, FieldValues::File(columns));

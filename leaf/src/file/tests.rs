@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use basalt_common::batch::{Batch, BatchBuilder, BatchHeader, RequestKey};
 use basalt_common::id::{CollectionId, Epoch, FieldId, ShardId, SourceId};
+use basalt_common::indexing::Indexing;
 use basalt_common::patch::{PatchOperation, register};
 use basalt_common::position::{LogPosition, SourcePartition, SourceRange};
 use basalt_common::retention::Retention;
@@ -15,12 +16,13 @@ use datafusion::arrow::array::UInt32Array;
 
 use super::container::{Container, ContainerBuilder, Kind, Part, Sealed};
 use super::{checkpoint, segment};
-use crate::field::all_rows;
+use crate::field::{FileColumns, all_rows};
 use crate::indexes::Indexes;
 use crate::keys::Keys;
+use crate::merge::{merge, merge_encoded};
 use crate::policy::MergePolicy;
 use crate::replica::{Checkpoint, Replica};
-use crate::segment::{Segment, SegmentDamage, SegmentVersion};
+use crate::segment::{Segment, SegmentDamage, SegmentId, SegmentVersion};
 
 pub(crate) const SHARD: ShardId = ShardId { collection: CollectionId(9), shard: 4 };
 
@@ -306,6 +308,28 @@ fn files_hold_what_memory_holds() {
         }
     }
     assert!(values_seen > 100, "only {values_seen} values were compared");
+}
+
+/// What a merge encodes is what is written of the same merge of arrays.
+#[test]
+fn merges_encode_what_flushes_write() {
+    for mut sample in [Sample::new(), Sample::folded(), Sample::keeping()] {
+        let place = [("lon".into(), Value::Float(-73.9)), ("lat".into(), Value::Float(40.7))];
+        match sample.horizon {
+            None => sample.upsert("here", &Object::from(place)),
+            Some(_) => sample.versioned_upsert("here", &Object::from(place), 47),
+        }
+        let mut indexes = Indexes::new(Arc::new(sample.schema.clone()), Indexing::default());
+        indexes.event_time = sample.indexes().event_time;
+        let (checkpoint, id) = (sample.replica.checkpoint(), SegmentId(99));
+        let versions = checkpoint.shard.snapshot.segments();
+        let arrays = merge(versions, id).expect("nothing is damaged");
+        let encoded = merge_encoded(versions, id, &indexes).expect("nothing is damaged");
+        assert!(arrays.is_in_arrays() && !encoded.is_in_arrays() && arrays.rows() > 2);
+        assert!(encoded.fields().values().all(|values| values.encoded().is_some_and(FileColumns::are_made)));
+        let [arrays, encoded] = [arrays, encoded].map(|segment| segment::encode(&segment, &indexes));
+        assert_eq!(arrays.expect("it is in memory").bytes, encoded.expect("it was just made").bytes);
+    }
 }
 
 #[test]

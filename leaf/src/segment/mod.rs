@@ -86,6 +86,14 @@ pub struct SegmentBytes {
     pub column_max: usize,
 }
 
+impl SegmentBytes {
+    /// What fields take, with `_id`s of `ids` bytes, that are `total` bytes with all else.
+    pub fn of(fields: &BTreeMap<FieldId, FieldValues>, ids: usize, total: usize) -> Self {
+        let plain = || fields.values().map(FieldValues::plain_bytes).chain([ids]);
+        Self { total, plain: plain().sum(), column_max: plain().max().unwrap_or_default() }
+    }
+}
+
 impl Segment {
     /// Makes a segment in memory of the documents with these `_id`s.
     ///
@@ -97,10 +105,9 @@ impl Segment {
         versions: Option<Int64Array>,
         fields: BTreeMap<FieldId, TypedColumns>,
     ) -> Self {
-        let sizes = || fields.values().map(TypedColumns::bytes).chain([ids.value_data().len()]);
-        let (total, column_max) = (sizes().sum(), sizes().max().unwrap_or_default());
-        let sizes = SegmentBytes { total, plain: total, column_max };
         let fields = fields.into_iter().map(|(field, columns)| (field, FieldValues::Memory(columns))).collect();
+        let mut sizes = SegmentBytes::of(&fields, ids.value_data().len(), 0);
+        sizes.total = sizes.plain;
         Self::of_parts(id, Ids::Memory(ids), versions, fields, sizes)
     }
 
@@ -146,6 +153,11 @@ impl Segment {
     /// The `_id`s of its rows.
     pub fn ids(&self) -> &Ids {
         &self.ids
+    }
+
+    /// Whether its `_id`s and columns are arrays in memory, as they were when it came.
+    pub fn is_in_arrays(&self) -> bool {
+        matches!(self.ids, Ids::Memory(_))
     }
 
     /// Whether it has a run by which rows are found: all but small segments in memory have one.

@@ -14,7 +14,7 @@ use basalt_common::value::{FieldPath, Value};
 use datafusion::arrow::array::{StringArray, UInt32Array};
 use roaring::RoaringBitmap;
 
-use super::{Segment, SegmentDamage};
+use super::{Segment, SegmentBytes, SegmentDamage};
 use crate::column::ColumnError;
 use crate::event_times::{EventTimes, KnownTimes};
 use crate::field::{FieldValues, RowSet, all_rows};
@@ -354,6 +354,22 @@ impl SegmentVersion {
     /// The segment is damaged.
     pub fn ids(&self, rows: &UInt32Array) -> Result<StringArray, SegmentDamage> {
         self.segment.ids.take(RowSet(rows)).map_err(|cause| self.segment.damage(None, cause))
+    }
+
+    /// What the fields of its living rows would take as arrays, about, and the largest of them, each with all that is laid over fields.
+    pub fn plain_bytes(&self) -> (usize, usize) {
+        let SegmentBytes { plain, column_max, .. } = self.segment.sizes;
+        let taken = |values: Option<&FieldValues>| values.map_or(0, FieldValues::plain_bytes);
+        let (mut all, mut most) = (plain, column_max);
+        for (field, generation) in &self.generations {
+            let folded = taken(generation.fields().get(field));
+            all = (all + folded).saturating_sub(taken(self.segment.fields.get(field)));
+            most = most.max(folded);
+        }
+        let (live, rows) = (self.live_rows(), self.segment.rows().max(1));
+        let of_living = |bytes: usize| (bytes as u128 * live as u128 / rows as u128) as usize;
+        let laid: usize = self.overlays.values().map(|overlay| overlay.bytes()).sum();
+        (of_living(all) + laid, of_living(most) + laid)
     }
 
     /// Bytes of memory that overlays and what they were folded into take.

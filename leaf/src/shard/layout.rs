@@ -5,7 +5,6 @@ use std::sync::Arc;
 
 use super::{Shard, version_mut};
 use crate::compaction::{Compacted, Compaction, Fold, Folded, Journal};
-use crate::field::Ids;
 use crate::generation::{Generation, GenerationId};
 use crate::merge::merge;
 use crate::overlay::Overlay;
@@ -22,12 +21,13 @@ pub struct Files {
 }
 
 fn size(version: &Arc<SegmentVersion>) -> SegmentSize {
+    let (bytes, column_bytes) = version.plain_bytes();
     SegmentSize {
         segment: version.segment().id(),
         rows: version.segment().rows(),
         live_rows: version.live_rows(),
-        bytes: version.segment().sizes().plain + version.overlay_bytes(),
-        column_bytes: version.segment().sizes().column_max + version.overlay_bytes(),
+        bytes,
+        column_bytes,
     }
 }
 
@@ -81,13 +81,13 @@ impl Shard {
         self.begin(self.plan(usize::MAX))
     }
 
-    /// Begins to merge the segments in memory before they are flushed, as [`Self::begin_compaction`] does others.
+    /// Begins to merge the segments that are arrays in memory before they are flushed, as [`Self::begin_compaction`] does others.
     pub fn begin_gathering(&mut self) -> Option<Compaction> {
         if self.journal.is_some() || !self.is_whole() {
             return None;
         }
-        let in_memory = self.versions.values().filter(|version| matches!(version.segment().ids(), Ids::Memory(_)));
-        let sizes: Vec<SegmentSize> = in_memory.map(size).collect();
+        let in_arrays = self.versions.values().filter(|version| version.segment().is_in_arrays());
+        let sizes: Vec<SegmentSize> = in_arrays.map(size).collect();
         self.begin(self.policy.gather(&sizes))
     }
 

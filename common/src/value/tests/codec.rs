@@ -3,8 +3,15 @@
 use proptest::prelude::*;
 
 use super::{decimal, tagged, values};
-use crate::value::codec::{CodecError, decode, encode};
+use crate::value::codec::{self, CodecError, check, encode};
 use crate::value::{DEPTH_CEILING, Type, Value};
+
+/// Decodes what is also checked.
+fn decode(bytes: &[u8]) -> Result<Value, CodecError> {
+    let decoded = codec::decode(bytes);
+    assert_eq!(check(bytes), decoded.as_ref().map(Value::value_type).map_err(Clone::clone), "{}", bytes.escape_ascii());
+    decoded
+}
 
 fn encoded(value: &Value) -> Vec<u8> {
     let mut out = Vec::new();

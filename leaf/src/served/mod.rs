@@ -3,8 +3,10 @@
 //! In: what was kept of it, once; batches, from its follower. Out: snapshots, documents by key, outcomes of recent batches,
 //! waits for positions, checkpoints. Writing these is the flusher's work; it tells here how far it is.
 
+mod merging;
+
 use std::collections::{BTreeMap, VecDeque};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError, TryLockError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, TryLockError};
 use std::time::Duration;
 
 use basalt_common::batch::Batch;
@@ -16,12 +18,10 @@ use basalt_common::schema::Schema;
 use tokio::sync::watch;
 
 use crate::cache::patiently;
-use crate::compaction::Compaction;
 use crate::documents::Wanted;
-use crate::indexes::Indexes;
 use crate::replica::{Checkpoint, Replica};
 use crate::segment::{SegmentDamage, SegmentId, SegmentVersion};
-use crate::shard::{ApplyError, Files, Newest, Shard, Snapshot};
+use crate::shard::{ApplyError, Files, Newest, Snapshot};
 
 /// How many batches' outcomes are kept for writers that ask: some seconds of many small writes.
 const OUTCOMES_KEPT: usize = 65_536;
@@ -126,6 +126,10 @@ impl Served {
         });
     }
 
+    fn replica(&self) -> MutexGuard<'_, Replica> {
+        self.state().replica.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn state(&self) -> &State {
         self.state.get().expect("whoever comes here waited until the shard had begun")
     }
@@ -154,8 +158,7 @@ impl Served {
     /// # Panics
     /// The shard has not begun.
     pub fn apply(&self, position: LogPosition, batch: &Batch, bytes: u64, schema: &Schema) -> Result<(), ApplyError> {
-        let replica = &self.state().replica;
-        let apply = || replica.lock().unwrap_or_else(PoisonError::into_inner).apply(position, batch, schema);
+        let apply = || self.replica().apply(position, batch, schema);
         let applied = patiently(apply)?;
         let mut outcomes = self.outcomes.lock().unwrap_or_else(PoisonError::into_inner);
         if outcomes.len() == OUTCOMES_KEPT {
@@ -178,7 +181,7 @@ impl Served {
     /// # Panics
     /// The shard has not begun.
     pub fn checkpoint(&self) -> Option<Checkpoint> {
-        let replica = self.state().replica.lock().unwrap_or_else(PoisonError::into_inner);
+        let replica = self.replica();
         replica.shard().is_whole().then(|| replica.checkpoint())
     }
 
@@ -335,57 +338,7 @@ impl Served {
     /// # Panics
     /// The shard has not begun.
     pub fn take_files(&self, files: Files) {
-        self.state().replica.lock().unwrap_or_else(PoisonError::into_inner).shard_mut().take_files(files);
-    }
-
-    /// Merges segments once and folds fields of one with what is laid over them, each if it is due in a shard that changes, or is
-    /// at rest, with the indexes that fields are to have; returns how many rows were written. Takes long; batches and reads go on meanwhile.
-    ///
-    /// # Errors
-    /// A segment is damaged.
-    ///
-    /// # Panics
-    /// The shard has not begun.
-    pub fn compact(&self, at_rest: bool, indexes: &Indexes) -> Result<usize, SegmentDamage> {
-        let _layout = self.layout.lock().unwrap_or_else(PoisonError::into_inner);
-        patiently(|| Ok(self.merge(Shard::begin_compaction)? + self.fold(at_rest, indexes)?))
-    }
-
-    /// Merges the segments in memory before they are flushed, unless another merge is under way, which may take long: what is in memory
-    /// grows meanwhile. Returns how many rows there are. Batches and reads go on meanwhile.
-    ///
-    /// # Errors
-    /// A segment is damaged.
-    ///
-    /// # Panics
-    /// The shard has not begun.
-    pub fn gather(&self) -> Result<usize, SegmentDamage> {
-        let _layout = match self.layout.try_lock() {
-            Ok(layout) => layout,
-            Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
-            Err(TryLockError::WouldBlock) => return Ok(0),
-        };
-        patiently(|| self.merge(Shard::begin_gathering))
-    }
-
-    fn merge(&self, begin: impl FnOnce(&mut Shard) -> Option<Compaction>) -> Result<usize, SegmentDamage> {
-        let replica = || self.state().replica.lock().unwrap_or_else(PoisonError::into_inner);
-        let begun = begin(replica().shard_mut());
-        let Some(compaction) = begun else { return Ok(0) };
-        let rows = compaction.versions.iter().map(|version| version.segment().rows()).sum();
-        let compacted = compaction.run().inspect_err(|_| replica().shard_mut().give_up())?;
-        replica().shard_mut().take_compacted(&compacted);
-        Ok(rows)
-    }
-
-    fn fold(&self, at_rest: bool, indexes: &Indexes) -> Result<usize, SegmentDamage> {
-        let replica = || self.state().replica.lock().unwrap_or_else(PoisonError::into_inner);
-        let begun = replica().shard_mut().begin_fold(at_rest);
-        let Some(fold) = begun else { return Ok(0) };
-        let rows = fold.version.segment().rows();
-        let folded = fold.run(indexes).inspect_err(|_| replica().shard_mut().give_up())?;
-        replica().shard_mut().take_folded(&folded);
-        Ok(rows)
+        self.replica().shard_mut().take_files(files);
     }
 
     /// Documents as JSON, in the order of their `_id`s; what is `wanted` of them is asked once they are found: a schema of then knows
@@ -401,7 +354,7 @@ impl Served {
         ids: &[String],
         wanted: impl FnOnce() -> Wanted,
     ) -> Result<Vec<Option<String>>, SegmentDamage> {
-        let find = |id: &String| self.state().replica.lock().unwrap_or_else(PoisonError::into_inner).shard().find(id);
+        let find = |id: &String| self.replica().shard().find(id);
         let found = ids.iter().map(find).collect::<Result<Vec<Found>, _>>()?;
         json(ids, &found, &wanted())
     }
@@ -456,7 +409,7 @@ impl Served {
     /// # Panics
     /// The shard has not begun.
     pub fn source_progress(&self, partition: SourcePartition) -> Option<SourceProgress> {
-        let replica = self.state().replica.lock().unwrap_or_else(PoisonError::into_inner);
+        let replica = self.replica();
         replica.sources().progress().get(&partition).copied()
     }
 
