@@ -8,11 +8,12 @@ use basalt_common::scan::{JOIN_KEYS_MAX, ScanCodec, ScanContext};
 use datafusion::common::Result;
 use datafusion::execution::SessionStateBuilder;
 use datafusion::execution::runtime_env::RuntimeEnv;
+use datafusion::physical_optimizer::optimizer::PhysicalOptimizer;
 use datafusion::prelude::{SessionConfig, SessionContext};
 use datafusion_distributed::{DistributedExt, SessionStateBuilderExt, WorkerResolver};
 use url::Url;
 
-use crate::planner::{self, ExplainPlanner, NameSubqueries, ShardPlanner};
+use crate::planner::{self, DistinctKeys, ExplainPlanner, NameSubqueries, ShardPlanner};
 
 /// What all sessions of this aggregator share.
 #[derive(Debug, Clone)]
@@ -53,10 +54,14 @@ impl Sessions {
     fn builder(&self) -> Result<SessionStateBuilder> {
         let mut builder = SessionStateBuilder::new().with_default_features();
         builder.scalar_functions().get_or_insert_default().extend(basalt_common::functions::all());
+        // Sides of joins are chosen, and rows dealt out, with the aggregates in place.
+        let mut rules = PhysicalOptimizer::new().rules;
+        rules.insert(0, Arc::new(DistinctKeys));
         builder
             .with_config(self.config())
             .with_runtime_env(Arc::clone(&self.runtime))
             .with_analyzer_rule(Arc::new(NameSubqueries))
+            .with_physical_optimizer_rules(rules)
             .with_query_planner(Arc::new(ShardPlanner))
             .with_distributed_worker_resolver(Leaves(Arc::clone(&self.leaves)))
             .with_distributed_channel_resolver(self.scan.channels.clone())

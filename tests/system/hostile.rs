@@ -4,7 +4,9 @@
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use basalt_harness::server::{DOCUMENTS, Live};
+use basalt_harness::broker::Broker;
+use basalt_harness::roles::Roles;
+use basalt_harness::server::{DOCUMENTS, Live, Server};
 use reqwest::Method;
 use serde_json::{Value as Json, json};
 use tokio::time::Instant;
@@ -16,6 +18,9 @@ const SHORT: Duration = Duration::from_secs(2);
 
 /// What others may take: the machine has other tests to run.
 const LONG: Duration = Duration::from_secs(50);
+
+/// Nothing is flushed meanwhile.
+const FLUSH_INTERVAL: Duration = Duration::from_secs(600);
 
 /// Every answer comes by then.
 const ANSWERED: Duration = Duration::from_secs(60);
@@ -65,6 +70,18 @@ fn hostile() -> Vec<(&'static str, Ends, String)> {
             "keys that always match, and what else never does",
             Ends::Somehow,
             format!("SELECT count(*) AS n FROM {pairs} JOIN {others} ON p.n % 1 = q.n % 1 AND p.n + q.n < 0"),
+        ),
+        (
+            "keys that half of all rows have",
+            Ends::Rows,
+            format!("SELECT count(*) AS n FROM {pairs} WHERE p.n % 2 IN (SELECT q.n % 2 FROM {others})"),
+        ),
+        (
+            "keys that are expressions, half of all alike",
+            Ends::Rows,
+            format!(
+                "SELECT count(*) AS n FROM {pairs} WHERE NOT EXISTS (SELECT 1 FROM {others} WHERE q.n % 2 = p.n % 2)"
+            ),
         ),
         (
             "elements by elements",
@@ -129,16 +146,17 @@ fn hostile() -> Vec<(&'static str, Ends, String)> {
     ]
 }
 
-async fn ask(live: &Live, sql: &str, timeout: Duration) -> Result<(u16, Json)> {
-    let body = json!({ "sql": sql, "timeout_ms": timeout.as_millis() as u64 });
-    tokio::time::timeout(ANSWERED, live.query(body)).await.context("no answer in time")?
+async fn ask(server: &Server, sql: &str, timeout: Duration) -> Result<(u16, Json)> {
+    let body = json!({ "sql": sql, "timeout_ms": timeout.as_millis() as u64 }).to_string();
+    let asked = server.json(Method::POST, "/v1/query", body);
+    tokio::time::timeout(ANSWERED, asked).await.context("no answer in time")?
 }
 
 /// Waits until every query has ended, those too that were answered before they did.
-async fn nothing_runs(live: &Live) -> Result<()> {
+async fn nothing_runs(server: &Server) -> Result<()> {
     let until = Instant::now() + ANSWERED;
     loop {
-        let metrics = live.server.send(Method::GET, "/metrics", &[], "").await?.text().await?;
+        let metrics = server.send(Method::GET, "/metrics", &[], "").await?.text().await?;
         let running = metrics.lines().find(|line| line.starts_with("basalt_aggregator_queries_running "));
         match running.context("a gauge of queries")?.rsplit(' ').next() {
             Some("0") => return Ok(()),
@@ -147,25 +165,25 @@ async fn nothing_runs(live: &Live) -> Result<()> {
     }
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn queries_made_to_take_long_are_answered_and_disturb_nobody() -> Result<()> {
-    let live = Live::start(&[])?;
+/// Asks all queries, one after another, and others beside each.
+async fn withstands(server: &Server, queries: &[(&'static str, Ends, String)]) -> Result<()> {
     let document = |n: u64| {
         let words: Vec<String> = (0..40).map(|word| format!("a{}", (n * 31 + word * 7) % 500)).collect();
         json!({ "_id": format!("d{n}"), "n": n, "body": format!("{} {} a a b", words.join(" "), "a".repeat(200)) })
     };
     let documents: Vec<Json> = (0..COUNT).map(document).collect();
-    live.write(Method::POST, Json::Array(documents).to_string()).await?;
-    for (what, ends, sql) in hostile() {
+    let documents = Json::Array(documents).to_string();
+    server.insist(Method::POST, &format!("{DOCUMENTS}?wait=applied"), &[], &documents).await?;
+    for (what, ends, sql) in queries {
         let timeout = if matches!(ends, Ends::Somehow) { SHORT } else { LONG };
-        let asked = async { ask(&live, &sql, timeout).await.context(what) };
+        let asked = async { ask(server, sql, timeout).await.context(*what) };
         let others = async {
             // Another client, while the first waits.
-            let (status, reply) = ask(&live, "SELECT count(*) AS n FROM docs", LONG).await.context(what)?;
+            let (status, reply) = ask(server, "SELECT count(*) AS n FROM docs", LONG).await.context(*what)?;
             ensure!(status == 200 && reply["rows"] == json!([{ "n": COUNT }]), "{what}: others have {status} {reply}");
             let path = format!("{DOCUMENTS}/_get");
-            let read = live.server.json(Method::POST, &path, json!({ "ids": ["d7"], "fields": ["n"] }).to_string());
-            let (status, reply) = tokio::time::timeout(ANSWERED, read).await.context(what)??;
+            let read = server.json(Method::POST, &path, json!({ "ids": ["d7"], "fields": ["n"] }).to_string());
+            let (status, reply) = tokio::time::timeout(ANSWERED, read).await.context(*what)??;
             ensure!(status == 200 && reply["documents"][0]["n"] == 7, "{what}: others have {status} {reply}");
             Ok::<_, anyhow::Error>(())
         };
@@ -182,5 +200,22 @@ async fn queries_made_to_take_long_are_answered_and_disturb_nobody() -> Result<(
         ensure!(status == 200 || !message.is_empty(), "{what}: {status} without a message: {shown}");
         ensure!(message.len() < 2_000, "{what}: a message of {} bytes", message.len());
     }
-    nothing_runs(&live).await
+    nothing_runs(server).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn queries_made_to_take_long_are_answered_and_disturb_nobody() -> Result<()> {
+    withstands(&Live::start(&[])?.server, &hostile()).await
+}
+
+/// What runs in the leaves ends there too.
+#[tokio::test(flavor = "multi_thread")]
+async fn queries_made_to_take_long_end_in_every_process() -> Result<()> {
+    let broker = Broker::start()?;
+    let roles = Roles::start(&broker, FLUSH_INTERVAL)?;
+    let mut queries = hostile();
+    queries.retain(|(_, ends, _)| matches!(ends, Ends::Somehow));
+    ensure!(queries.len() >= 5, "only {} queries take long", queries.len());
+    withstands(&roles.server, &queries).await?;
+    roles.leaves_rest().await
 }

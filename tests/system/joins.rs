@@ -16,7 +16,7 @@ const FACTS: u64 = 20_000;
 const PICKS: u64 = 40;
 
 /// Joins of every kind, by one field, two, the `_id`, an expression; with the small side first and last.
-const QUERIES: [&str; 13] = [
+const QUERIES: [&str; 20] = [
     "SELECT count(*) AS n, sum(f.v) AS v FROM facts f JOIN picks p ON f.k = p.k WHERE p.w < 3",
     "SELECT p._id AS id, count(f._id) AS n, sum(f.v) AS v FROM picks p JOIN facts f ON f.s = p.s GROUP BY p._id ORDER BY id",
     "SELECT count(*) AS n, count(p._id) AS m FROM facts f LEFT JOIN picks p ON f.k = p.k AND p.w = 2",
@@ -25,6 +25,14 @@ const QUERIES: [&str; 13] = [
     "SELECT count(*) AS n, sum(f.v) AS v FROM facts f WHERE EXISTS (SELECT 1 FROM picks p WHERE p.k = f.k AND p.w > 4)",
     "SELECT count(*) AS n, sum(f.v) AS v FROM facts f WHERE NOT EXISTS (SELECT 1 FROM picks p WHERE p.k = f.k)",
     "SELECT count(*) AS n FROM facts WHERE k NOT IN (SELECT k FROM picks WHERE k IS NOT NULL)",
+    "SELECT count(*) AS n, sum(v) AS v FROM facts WHERE s IN (SELECT s FROM facts WHERE v < 300000)",
+    "SELECT count(*) AS n FROM facts WHERE s NOT IN (SELECT s FROM facts WHERE v < 300000)",
+    "SELECT count(*) AS n FROM facts WHERE k NOT IN (SELECT k FROM facts WHERE v < 300000)",
+    "SELECT count(*) AS n FROM facts f WHERE EXISTS (SELECT 1 FROM facts g WHERE g.k = f.k AND g.s = f.s AND g.v < 500000) OR f.v < 9000",
+    "SELECT count(*) AS n FROM facts f WHERE NOT EXISTS (SELECT 1 FROM facts g WHERE g.k = f.k AND g.k = f.v AND g.s = f.s)",
+    "SELECT count(*) AS n FROM picks WHERE k IN (SELECT k FROM facts)",
+    "SELECT count(*) AS n FROM (SELECT k, v FROM facts WHERE v < 20000) f \
+     WHERE EXISTS (SELECT 1 FROM (SELECT k AS key1, v AS key0 FROM facts) g WHERE g.key1 = f.k AND g.key0 = f.v)",
     "SELECT f._id AS id, f.v AS v FROM facts f JOIN picks p ON f._id = p.fact ORDER BY id",
     "SELECT count(*) AS n FROM facts f JOIN picks p ON f.k = p.k AND f.s = p.s",
     "SELECT count(*) AS n, max(f.v) AS v FROM facts f JOIN picks p ON f.k + 1 = p.k",
@@ -106,8 +114,14 @@ async fn joins_find_what_they_look_for() -> Result<()> {
     check(&live, &facts, &picks, "in files").await?;
     let few = "SELECT count(*) AS n FROM facts f JOIN picks p ON f.s = p.s WHERE p.w = 3 AND p.k > 0";
     let by_terms = looked_at(&live, few, "index_filter").await?;
-    let by_keys = looked_at(&live, QUERIES[8], "keys").await?;
-    ensure!(by_terms < 1_000 && by_keys <= PICKS, "{by_terms} and {by_keys} of {FACTS} rows were looked at");
+    let by_keys = looked_at(&live, QUERIES[15], "keys").await?;
+    let there = looked_at(&live, QUERIES[5], "column_scan").await?;
+    let also_there = looked_at(&live, QUERIES[13], "column_scan").await?;
+    let found = [by_terms, by_keys, there, also_there];
+    ensure!(
+        by_terms < 1_000 && by_keys <= PICKS && there < 1_000 && also_there < 1_000,
+        "{found:?} of {FACTS} rows were looked at"
+    );
     let mut patches = Vec::new();
     for _ in 0..3_000 {
         let id = format!("f{}", random.below(FACTS));

@@ -17,6 +17,7 @@ use basalt_common::scan::{ShardLayout, ShardScanExec};
 use datafusion::common::{JoinType, Result};
 use datafusion::physical_expr::expressions::Column;
 use datafusion::physical_expr::{Partitioning, PhysicalExpr};
+use datafusion::physical_plan::aggregates::{AggregateExec, AggregateMode};
 use datafusion::physical_plan::coalesce_partitions::CoalescePartitionsExec;
 use datafusion::physical_plan::coop::CooperativeExec;
 use datafusion::physical_plan::filter::FilterExec;
@@ -118,6 +119,14 @@ fn layout(plan: &Arc<dyn ExecutionPlan>) -> Option<ShardLayout> {
     }
     if let Some(join) = plan.downcast_ref::<HashJoinExec>() {
         return join_layout(join);
+    }
+    if let Some(aggregate) = plan.downcast_ref::<AggregateExec>()
+        && *aggregate.mode() == AggregateMode::Partial
+        && aggregate.group_expr().is_single()
+    {
+        let below = layout(aggregate.input())?;
+        let key = aggregate.group_expr().expr().iter().position(|(column, _)| is_column(column, below.key))?;
+        return Some(ShardLayout { key, ..below });
     }
     let projection = plan.downcast_ref::<ProjectionExec>()?;
     let below = layout(projection.input())?;

@@ -7,6 +7,7 @@
 //! where it runs. [`ExplainPlanner`] stands before all and shows what they made.
 
 mod colocated;
+mod distinct;
 mod ending;
 mod explain;
 mod partial;
@@ -30,6 +31,7 @@ use datafusion::physical_plan::{ExecutionPlan, ExecutionPlanProperties};
 use datafusion::physical_planner::{DefaultPhysicalPlanner, PhysicalPlanner};
 use url::Url;
 
+pub(crate) use distinct::DistinctKeys;
 pub(crate) use explain::ExplainPlanner;
 pub(crate) use subquery::NameSubqueries;
 pub(crate) use tasks::{desired_tasks, divide, route};

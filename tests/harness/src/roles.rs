@@ -8,10 +8,11 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use tempfile::TempDir;
+use tokio::time::Instant;
 
 use crate::broker::{Broker, free_ports};
 use crate::leaf::program;
-use crate::server::Server;
+use crate::server::{Server, cpu_seconds};
 
 /// A process with what it takes to start it again.
 #[derive(Debug)]
@@ -54,6 +55,15 @@ fn command(name: &str, config: &Path) -> Result<Command> {
 
 /// The tailer, behind the leaves.
 pub const TAILER: usize = 2;
+
+/// A process is looked at for so long to tell whether it rests.
+const WINDOW: Duration = Duration::from_secs(1);
+
+/// One that rests still asks its broker and its peers.
+const REST_SHARE_MAX: f64 = 0.3;
+
+/// They rest by then.
+const REST_DEADLINE: Duration = Duration::from_secs(60);
 
 /// All roles; killed when dropped.
 #[derive(Debug)]
@@ -114,6 +124,25 @@ impl Roles {
     /// The address of a leaf.
     pub fn leaf_address(&self, index: usize) -> &str {
         &self.leaf_addresses[index]
+    }
+
+    /// Waits until no leaf works on anything.
+    ///
+    /// # Errors
+    /// One does not rest in time.
+    pub async fn leaves_rest(&self) -> Result<()> {
+        let deadline = Instant::now() + REST_DEADLINE;
+        for leaf in &self.others[..TAILER] {
+            loop {
+                let before = cpu_seconds(leaf.child.id())?;
+                tokio::time::sleep(WINDOW).await;
+                if cpu_seconds(leaf.child.id())? - before < WINDOW.as_secs_f64() * REST_SHARE_MAX {
+                    break;
+                }
+                ensure!(Instant::now() < deadline, "a leaf works on what nobody waits for");
+            }
+        }
+        Ok(())
     }
 
     /// Kills a leaf (0, 1) or the tailer (2) with SIGKILL and starts it again.
