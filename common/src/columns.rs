@@ -17,7 +17,8 @@ use std::sync::Arc;
 
 use datafusion::arrow::array::{
     Array, ArrayRef, AsArray, BinaryArray, BinaryBuilder, BooleanBuilder, Date32Builder, Float64Builder, Int64Builder,
-    StringBuilder, Time64MicrosecondBuilder, TimestampMicrosecondBuilder, UInt32Array, new_null_array,
+    MutableArrayData, StringBuilder, Time64MicrosecondBuilder, TimestampMicrosecondBuilder, UInt32Array, make_array,
+    new_null_array,
 };
 use datafusion::arrow::compute::{concat, take};
 use datafusion::arrow::datatypes::{
@@ -121,6 +122,34 @@ impl TypedColumns {
         };
         let columns = types.into_iter().map(|of| (of, column(of))).collect();
         Self { rows: parts.iter().map(Self::rows).sum(), columns }
+    }
+
+    /// The same rows, but for those at some places, ascending, which are another's in their order. Copies what is between the places at once.
+    ///
+    /// # Panics
+    /// There are not as many places as other rows, or they are no rows of these.
+    pub fn with_rows(&self, places: &[u32], other: &Self) -> Self {
+        assert_eq!(places.len(), other.rows, "a place for each row");
+        let mut types: Vec<Type> = self.columns.iter().chain(&other.columns).map(|(of, _)| *of).collect();
+        types.sort();
+        types.dedup();
+        let column = |of: Type| {
+            let (own, others) = (self.column_or_nulls(of).to_data(), other.column_or_nulls(of).to_data());
+            let mut mixed = MutableArrayData::new(vec![&own, &others], false, self.rows);
+            let mut add = |of, start, end| {
+                mixed.try_extend(of, start, end).expect("no more bytes than one array holds");
+            };
+            let mut next = 0;
+            for (index, place) in places.iter().enumerate() {
+                add(0, next, *place as usize);
+                add(1, index, index + 1);
+                next = *place as usize + 1;
+            }
+            add(0, next, self.rows);
+            make_array(mixed.freeze())
+        };
+        let columns = types.into_iter().map(|of| (of, column(of)));
+        Self { rows: self.rows, columns: columns.filter(|(_, column)| column.null_count() < column.len()).collect() }
     }
 
     /// That many absent rows.

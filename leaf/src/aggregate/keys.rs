@@ -1,7 +1,7 @@
 //! The keys of a segment's rows as small numbers: codes of dictionaries, distances from the least of a few integers.
 //!
 //! In: the columns by which rows are grouped, a segment's version. Out: for each row a number below [`KEYS_MAX`], the same for rows
-//! of one group; nothing where columns are not encoded so. What is laid over rows is not looked at.
+//! of one group; nothing where columns are not encoded so. What is laid over rows has a number where its value is one of the column.
 //!
 //! ```text
 //! returnflag  A N R  → 1 2 3, 0 without      linestatus  F O → 1 2, 0 without       number = flag × 3 + status
@@ -10,12 +10,14 @@
 use std::ops::Range;
 
 use basalt_common::value::Type;
-use datafusion::arrow::array::{Array, AsArray, UInt32Array};
+use datafusion::arrow::array::{Array, ArrayRef, AsArray, StringArray, UInt32Array};
 use datafusion::arrow::compute::cast;
-use datafusion::arrow::datatypes::{DataType, Int64Type, UInt32Type};
+use datafusion::arrow::datatypes::{
+    DataType, Date32Type, Int64Type, Time64MicrosecondType, TimestampMicrosecondType, UInt32Type,
+};
 
 use crate::column::{Column, ColumnError, Datum};
-use crate::overlay::{Overlay, both};
+use crate::overlay::{Run, both};
 use crate::piece::Held;
 use crate::segment::SegmentVersion;
 use crate::select::{Place, Tested};
@@ -35,6 +37,15 @@ struct Key<'v> {
     /// The value of the first key, of integers.
     least: i64,
     count: usize,
+}
+
+/// The numbers of some rows.
+#[derive(Debug, Default)]
+pub(super) struct Numbers {
+    /// One for each row.
+    pub(super) of_rows: Vec<u32>,
+    /// The places, ascending, of rows that have none: what is laid over a key is no value of its column.
+    pub(super) others: Vec<usize>,
 }
 
 /// The keys of a segment's rows.
@@ -61,35 +72,32 @@ impl<'v> SegmentKeys<'v> {
         self.keys.iter().map(|key| key.count + 1).product()
     }
 
-    /// The number of each of some rows, ascending; none where they are too far apart to be read together.
-    pub(super) fn numbers(&self, rows: &[u32]) -> Result<Option<Vec<u32>>, ColumnError> {
-        let (Some(first), Some(last)) = (rows.first(), rows.last()) else { return Ok(Some(Vec::new())) };
+    /// The numbers of some rows, ascending; nothing where these are too far apart to be read together.
+    pub(super) fn numbers(&self, rows: &[u32]) -> Result<Option<Numbers>, ColumnError> {
+        let (Some(first), Some(last)) = (rows.first(), rows.last()) else { return Ok(Some(Numbers::default())) };
         if (last - first) as usize / rows.len() >= GAP_MAX {
             return Ok(None);
         }
-        let mut numbers = vec![0; rows.len()];
+        let (mut numbers, mut others) = (vec![0; rows.len()], Vec::new());
         for key in &self.keys {
             let count = key.count as u32 + 1;
-            match key.codes(u64::from(*first)..u64::from(*last) + 1)? {
+            let codes = key.codes(u64::from(*first)..u64::from(*last) + 1)?;
+            let laid = key.laid(self.version, rows)?;
+            match codes {
                 None => numbers.iter_mut().for_each(|number| *number *= count),
                 Some(codes) => add(&mut numbers, count, &codes, rows, *first),
             }
-        }
-        Ok(Some(numbers))
-    }
-
-    /// The places in `rows`, ascending, of those of which something is laid over a key.
-    pub(super) fn laid_over(&self, rows: &[u32]) -> Vec<usize> {
-        let mut places = Vec::new();
-        for key in &self.keys {
-            let Place::Field(field) = key.on.place else { continue };
-            for run in self.version.layers(field).1.into_iter().flat_map(Overlay::runs) {
-                both(rows, run.rows(), |place, _| places.push(place));
+            for (place, digit) in laid {
+                // The last digit of a number is this key's; what was laid over a row later comes later.
+                match digit {
+                    Some(digit) => numbers[place] = numbers[place] / count * count + digit,
+                    None => others.push(place),
+                }
             }
         }
-        places.sort_unstable();
-        places.dedup();
-        places
+        others.sort_unstable();
+        others.dedup();
+        Ok(Some(Numbers { of_rows: numbers, others }))
     }
 }
 
@@ -126,6 +134,34 @@ impl<'v> Key<'v> {
         Ok(range.map(|(least, count)| Self { on, column: Some(column), least, count }))
     }
 
+    /// What is laid over some rows, ascending, the oldest first: their places, and the digit of each value that is one of the column.
+    fn laid(&self, version: &SegmentVersion, rows: &[u32]) -> Result<Vec<(usize, Option<u32>)>, ColumnError> {
+        let mut laid = Vec::new();
+        let Place::Field(field) = self.on.place else { return Ok(laid) };
+        let Some(overlay) = version.layers(field).1 else { return Ok(laid) };
+        let strings = match (&self.column, self.on.of) {
+            (Some(column), Type::String) => column.dictionary()?,
+            _ => None,
+        };
+        let strings = strings.as_ref().map(|strings| strings.as_string::<i32>());
+        for run in overlay.runs() {
+            both(rows, run.rows(), |place, index| laid.push((place, self.digit(run, index, strings))));
+        }
+        Ok(laid)
+    }
+
+    /// The digit of a value of a run: 0 of an absent one, nothing of one that the column does not have.
+    fn digit(&self, run: &Run, index: usize, strings: Option<&StringArray>) -> Option<u32> {
+        let mut there = run.values().columns().iter().filter(|(_, values)| values.is_valid(index));
+        let Some((of, values)) = there.next() else { return Some(0) };
+        let code = match *of == self.on.of {
+            true if *of == Type::String => place_in(strings?, values.as_string::<i32>().value(index))?,
+            true => usize::try_from(integer(values, index)?.checked_sub(self.least)?).ok()?,
+            false => return None,
+        };
+        (code < self.count).then_some(code as u32 + 1)
+    }
+
     /// A number below `count` for each row of a range, null where it has no value.
     fn codes(&self, rows: Range<u64>) -> Result<Option<UInt32Array>, ColumnError> {
         let Some(column) = &self.column else { return Ok(None) };
@@ -150,4 +186,29 @@ fn bounds(column: &Column) -> Option<(i64, i64)> {
         _ => None,
     });
     each.reduce(|a, b| Some((a?.0.min(b?.0), a?.1.max(b?.1))))?
+}
+
+/// The place of a string among ascending ones.
+fn place_in(strings: &StringArray, wanted: &str) -> Option<usize> {
+    let (mut low, mut high) = (0, strings.len());
+    while low < high {
+        let middle = (low + high) / 2;
+        match strings.value(middle) < wanted {
+            true => low = middle + 1,
+            false => high = middle,
+        }
+    }
+    (low < strings.len() && strings.value(low) == wanted).then_some(low)
+}
+
+/// A value of a column of integers, or what is kept as such.
+fn integer(values: &ArrayRef, index: usize) -> Option<i64> {
+    Some(match values.data_type() {
+        DataType::Boolean => values.as_boolean().value(index).into(),
+        DataType::Int64 => values.as_primitive::<Int64Type>().value(index),
+        DataType::Date32 => values.as_primitive::<Date32Type>().value(index).into(),
+        DataType::Timestamp(..) => values.as_primitive::<TimestampMicrosecondType>().value(index),
+        DataType::Time64(_) => values.as_primitive::<Time64MicrosecondType>().value(index),
+        _ => return None,
+    })
 }

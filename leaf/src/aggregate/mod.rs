@@ -2,7 +2,8 @@
 //!
 //! In: what a plan asks to be aggregated, rows of segments. Out: groups with the states of their functions, which are DataFusion's
 //! own. Where a segment's columns are encoded by few values, a row's group is found in an array by the numbers of its keys, and only
-//! the first row of a group has its key made and looked up; elsewhere all rows have. What patches laid over a key is looked up too.
+//! the first row of a group has its key made and looked up; elsewhere all rows have. What patches laid over a key has the number of its
+//! value, or is looked up too.
 
 mod keys;
 
@@ -26,7 +27,7 @@ use crate::arrow::Rows;
 use crate::segment::{SegmentDamage, SegmentId, SegmentVersion};
 use crate::select::{Place, Tested};
 use crate::shard::Snapshot;
-use keys::SegmentKeys;
+use keys::{Numbers, SegmentKeys};
 
 /// No group yet.
 const NONE: u32 = u32::MAX;
@@ -212,18 +213,19 @@ impl PartialAggregate {
             Some(keys) => keys.numbers(rows.rows.values()).map_err(damaged)?,
             None => None,
         };
-        let (Some(keys), Some(numbers)) = (keys, numbers) else { return self.look_up(rows) };
+        let (Some(keys), Some(Numbers { of_rows: numbers, others })) = (keys, numbers) else {
+            return self.look_up(rows);
+        };
         let segment = version.segment().id();
         let mut known = match self.known.take() {
             Some((of, known)) if of == segment => known,
             _ => vec![NONE; keys.count()],
         };
-        let laid_over = keys.laid_over(rows.rows.values());
-        let mut laid = laid_over.iter().copied().peekable();
+        let mut others = others.into_iter().peekable();
         // The first row of each group that was not seen yet, and the rows whose keys are not what the segment says.
         let mut unseen: Vec<(usize, Option<u32>)> = Vec::new();
         for (place, number) in numbers.iter().enumerate() {
-            if laid.next_if_eq(&place).is_some() {
+            if others.next_if_eq(&place).is_some() {
                 unseen.push((place, None));
             } else if known[*number as usize] == NONE {
                 // Taken by this row: no other is looked up for it.

@@ -23,6 +23,9 @@ use datafusion::arrow::array::UInt32Array;
 
 pub use run::Run;
 
+/// Where less than one row in so many is laid over, all between these are copied at once.
+const FEW: usize = 16;
+
 /// Counts bytes that patches wrote, merges of runs included.
 #[derive(Debug, Default)]
 pub struct WrittenBytes(AtomicU64);
@@ -119,27 +122,33 @@ impl Overlay {
     /// The values of `rows` (ascending), of which `base` has what the segment holds, with the overlay laid over them.
     pub fn lay_over(&self, base: TypedColumns, rows: &UInt32Array) -> TypedColumns {
         let (Some(first), Some(last)) = (rows.values().first(), rows.values().last()) else { return base };
-        let mut offset = rows.len() as u32;
-        let mut parts = vec![base];
-        let mut from: Vec<u32> = (0..offset).collect();
-        for run in &self.runs {
+        let laid = |run: &Run| {
             let start = run.rows().partition_point(|row| row < first);
             let laid = &run.rows()[start..];
             let laid = &laid[..laid.partition_point(|row| row <= last)];
-            let mut indices = Vec::new();
-            both(rows.values(), laid, |asked, index| {
-                from[asked] = offset + indices.len() as u32;
+            let (mut places, mut indices) = (Vec::new(), Vec::new());
+            both(rows.values(), laid, |place, index| {
+                places.push(place as u32);
                 indices.push((start + index) as u32);
             });
-            if !indices.is_empty() {
-                offset += indices.len() as u32;
-                parts.push(run.values().take(&UInt32Array::from(indices)));
-            }
+            (places, UInt32Array::from(indices))
+        };
+        let laid: Vec<_> =
+            self.runs.iter().map(|run| (run, laid(run))).filter(|(_, (places, _))| !places.is_empty()).collect();
+        if laid.iter().map(|(_, (places, _))| places.len()).sum::<usize>() < rows.len() / FEW {
+            let lay = |base: TypedColumns, (run, (places, indices)): &(&Arc<Run>, (Vec<u32>, UInt32Array))| {
+                base.with_rows(places, &run.values().take(indices))
+            };
+            return laid.iter().fold(base, lay);
         }
-        match parts.len() {
-            1 => parts.swap_remove(0),
-            _ => TypedColumns::concat(&parts).take(&UInt32Array::from(from)),
+        let mut from: Vec<u32> = (0..rows.len() as u32).collect();
+        let (mut offset, mut parts) = (rows.len(), vec![base]);
+        for (run, (places, indices)) in laid {
+            places.iter().enumerate().for_each(|(index, place)| from[*place as usize] = (offset + index) as u32);
+            offset += places.len();
+            parts.push(run.values().take(&indices));
         }
+        TypedColumns::concat(&parts).take(&UInt32Array::from(from))
     }
 
     /// Bytes of memory that the runs take.
@@ -178,8 +187,8 @@ mod tests {
         /// An overlay is a map of which later runs replace earlier ones, in single reads and over a column.
         #[test]
         fn is_a_map(
-            base in prop::collection::vec(value(), 1..60),
-            runs in prop::collection::vec(prop::collection::btree_map(0_u32..60, value(), 1..20), 1..20),
+            base in prop::collection::vec(value(), 1..200),
+            runs in prop::collection::vec(prop::collection::btree_map(0_u32..200, value(), 1..20), 1..9),
         ) {
             let mut column = TypedColumnsBuilder::default();
             base.iter().for_each(|value| column.push_option(value.as_ref()));
@@ -205,7 +214,7 @@ mod tests {
             for (index, row) in odd.values().iter().enumerate() {
                 prop_assert_eq!(&some.value(index), &expected[*row as usize]);
             }
-            prop_assert!(overlay.runs().len() <= 7, "{} runs over 60 rows", overlay.runs().len());
+            prop_assert!(overlay.runs().len() <= 7, "{} runs over 200 rows", overlay.runs().len());
         }
     }
 }
