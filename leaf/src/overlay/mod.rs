@@ -135,6 +135,9 @@ impl Overlay {
         };
         let laid: Vec<_> =
             self.runs.iter().map(|run| (run, laid(run))).filter(|(_, (places, _))| !places.is_empty()).collect();
+        if laid.is_empty() {
+            return base;
+        }
         if laid.iter().map(|(_, (places, _))| places.len()).sum::<usize>() < rows.len() / FEW {
             let lay = |base: TypedColumns, (run, (places, indices)): &(&Arc<Run>, (Vec<u32>, UInt32Array))| {
                 base.with_rows(places, &run.values().take(indices))
