@@ -1,7 +1,7 @@
 //! Semi and anti joins meet each key of the side that is only looked at once in a partition.
 //!
 //! In: a physical plan before sides, layouts and filters of joins are chosen. Out: the same, with a partial aggregate by the keys over that
-//! side: `IN (SELECT status FROM orders)` with five statuses looks at five rows for each of its own, and not at all of a status. DataFusion's hash
+//! side: `IN (SELECT status FROM orders)` with five statuses meets five rows in each partition, however many orders there are. DataFusion's hash
 //! join goes through every pair of equal keys. The aggregate is partial: what it leaves double makes no other answer, and it stops where nothing is
 //! gained. Leaves make it from the codes of a column.
 

@@ -36,7 +36,7 @@ impl Served {
         patiently(|| Ok(self.merge(Shard::begin_compaction, catalog)? + self.fold(at_rest, catalog)?))
     }
 
-    /// Merges the segments in memory before they are flushed, unless another merge is under way, which may take long: what is in memory
+    /// Merges the segments that are arrays in memory before they are flushed, unless another merge is under way, which may take long: what is in memory
     /// grows meanwhile. Returns how many rows there are. Batches and reads go on meanwhile.
     ///
     /// # Errors
