@@ -20,10 +20,11 @@ use datafusion::arrow::array::{
     MutableArrayData, StringBuilder, Time64MicrosecondBuilder, TimestampMicrosecondBuilder, UInt32Array, make_array,
     new_null_array,
 };
-use datafusion::arrow::compute::{concat, take};
+use datafusion::arrow::compute::{concat, interleave, take};
 use datafusion::arrow::datatypes::{
     DataType, Date32Type, Float64Type, Int64Type, Time64MicrosecondType, TimeUnit, TimestampMicrosecondType,
 };
+use datafusion::arrow::error::ArrowError;
 
 use crate::value::{Type, Value, codec as value_codec};
 
@@ -112,16 +113,28 @@ impl TypedColumns {
 
     /// Parts one below the other. A part without columns stands for that many absent rows.
     pub fn concat(parts: &[Self]) -> Self {
+        let parts: Vec<&Self> = parts.iter().collect();
+        Self::of_parts(parts.iter().map(|part| part.rows()).sum(), &parts, concat)
+    }
+
+    /// Rows of several parts, each by its part's number and its place there.
+    pub fn interleave(parts: &[&Self], from: &[(usize, usize)]) -> Self {
+        let mut rows = Self::of_parts(from.len(), parts, |pieces| interleave(pieces, from));
+        rows.columns.retain(|(_, column)| column.null_count() < column.len());
+        rows
+    }
+
+    /// Columns that are each made of the parts' own.
+    fn of_parts(rows: usize, parts: &[&Self], made: impl Fn(&[&dyn Array]) -> Result<ArrayRef, ArrowError>) -> Self {
         let mut types: Vec<Type> = parts.iter().flat_map(|part| part.columns.iter().map(|(of, _)| *of)).collect();
         types.sort();
         types.dedup();
         let column = |of: Type| {
             let pieces: Vec<ArrayRef> = parts.iter().map(|part| part.column_or_nulls(of)).collect();
             let pieces: Vec<&dyn Array> = pieces.iter().map(AsRef::as_ref).collect();
-            concat(&pieces).expect("pieces of one type, and no more bytes than one array holds")
+            made(&pieces).expect("pieces of one type, and no more bytes than one array holds")
         };
-        let columns = types.into_iter().map(|of| (of, column(of))).collect();
-        Self { rows: parts.iter().map(Self::rows).sum(), columns }
+        Self { rows, columns: types.into_iter().map(|of| (of, column(of))).collect() }
     }
 
     /// The same rows, but for those at some places, ascending, which are another's in their order. Copies what is between the places at once.

@@ -48,7 +48,7 @@ impl Default for MergePolicy {
             rows_max: 1_000_000,
             inline_rows_max: 1_024,
             fold_share: 8,
-            fold_share_at_rest: 64,
+            fold_share_at_rest: 256,
             fold_rows_min: 1_024,
             generations_max: 8,
             segments_max: 256,

@@ -145,7 +145,14 @@ impl<'v> Key<'v> {
         };
         let strings = strings.as_ref().map(|strings| strings.as_string::<i32>());
         for run in overlay.runs() {
-            both(rows, run.rows(), |place, index| laid.push((place, self.digit(run, index, strings))));
+            let numbered = strings.and_then(|_| run.strings());
+            // Each of few strings is searched for once.
+            let mut known = vec![None; numbered.map_or(0, |numbered| numbered.values().len())];
+            both(rows, run.rows(), |place, index| {
+                let digit = || self.digit(run, index, strings);
+                let number = numbered.and_then(|numbered| numbered.key(index));
+                laid.push((place, number.map_or_else(digit, |number| *known[number].get_or_insert_with(digit))));
+            });
         }
         Ok(laid)
     }

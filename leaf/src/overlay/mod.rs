@@ -9,6 +9,8 @@
 //! what is read     10 22 30  ·
 //! ```
 
+/// What runs lay over a column.
+mod lay;
 /// Where in a run values are, by value.
 mod order;
 /// What one batch, or several, laid over a field.
@@ -21,10 +23,8 @@ use basalt_common::columns::TypedColumns;
 use basalt_common::value::Value;
 use datafusion::arrow::array::UInt32Array;
 
+use lay::Laid;
 pub use run::Run;
-
-/// Where less than one row in so many is laid over, all between these are copied at once.
-const FEW: usize = 16;
 
 /// Counts bytes that patches wrote, merges of runs included.
 #[derive(Debug, Default)]
@@ -41,12 +41,26 @@ impl WrittenBytes {
     }
 }
 
-/// Tells the places of what is in both of two ascending lists.
+/// Tells the places of what is in both of two lists, each strictly ascending, in ascending order.
 pub(crate) fn both(a: &[u32], b: &[u32], mut found: impl FnMut(usize, usize)) {
-    match a.len() <= b.len() {
-        true => search(a, b, found),
-        false => search(b, a, |b, a| found(a, b)),
+    let (Some(first), Some(last)) = (a.first().max(b.first()), a.last().min(b.last())) else { return };
+    let are_ranges = (is_range(a), is_range(b));
+    let within = |list: &[u32]| (list.partition_point(|each| each < first), list.partition_point(|each| each <= last));
+    let ((a_start, a_end), (b_start, b_end)) = (within(a), within(b));
+    let (a, b) = (a.get(a_start..a_end).unwrap_or_default(), b.get(b_start..b_end).unwrap_or_default());
+    let mut found = |in_a: usize, in_b: usize| found(a_start + in_a, b_start + in_b);
+    match are_ranges {
+        (true, _) => b.iter().enumerate().for_each(|(place, each)| found((each - first) as usize, place)),
+        (_, true) => a.iter().enumerate().for_each(|(place, each)| found(place, (each - first) as usize)),
+        _ if a.len() <= b.len() => search(a, b, found),
+        _ => search(b, a, |in_b, in_a| found(in_a, in_b)),
     }
+}
+
+/// Whether ascending numbers are all between the first and the last.
+fn is_range(ascending: &[u32]) -> bool {
+    let (Some(first), Some(last)) = (ascending.first(), ascending.last()) else { return false };
+    (last - first) as usize + 1 == ascending.len()
 }
 
 /// Looks for each of a few ascending numbers in a longer ascending list; tells both places of those that are there.
@@ -121,37 +135,9 @@ impl Overlay {
 
     /// The values of `rows` (ascending), of which `base` has what the segment holds, with the overlay laid over them.
     pub fn lay_over(&self, base: TypedColumns, rows: &UInt32Array) -> TypedColumns {
-        let (Some(first), Some(last)) = (rows.values().first(), rows.values().last()) else { return base };
-        let laid = |run: &Run| {
-            let start = run.rows().partition_point(|row| row < first);
-            let laid = &run.rows()[start..];
-            let laid = &laid[..laid.partition_point(|row| row <= last)];
-            let (mut places, mut indices) = (Vec::new(), Vec::new());
-            both(rows.values(), laid, |place, index| {
-                places.push(place as u32);
-                indices.push((start + index) as u32);
-            });
-            (places, UInt32Array::from(indices))
-        };
-        let laid: Vec<_> =
-            self.runs.iter().map(|run| (run, laid(run))).filter(|(_, (places, _))| !places.is_empty()).collect();
-        if laid.is_empty() {
-            return base;
-        }
-        if laid.iter().map(|(_, (places, _))| places.len()).sum::<usize>() < rows.len() / FEW {
-            let lay = |base: TypedColumns, (run, (places, indices)): &(&Arc<Run>, (Vec<u32>, UInt32Array))| {
-                base.with_rows(places, &run.values().take(indices))
-            };
-            return laid.iter().fold(base, lay);
-        }
-        let mut from: Vec<u32> = (0..rows.len() as u32).collect();
-        let (mut offset, mut parts) = (rows.len(), vec![base]);
-        for (run, (places, indices)) in laid {
-            places.iter().enumerate().for_each(|(index, place)| from[*place as usize] = (offset + index) as u32);
-            offset += places.len();
-            parts.push(run.values().take(&indices));
-        }
-        TypedColumns::concat(&parts).take(&UInt32Array::from(from))
+        let laid: Vec<Laid> = self.runs.iter().map(|run| Laid::of(run, rows.values())).collect();
+        let laid: Vec<Laid> = laid.into_iter().filter(|laid| !laid.places.is_empty()).collect();
+        if laid.is_empty() { base } else { lay::lay(base, &laid) }
     }
 
     /// Bytes of memory that the runs take.
@@ -169,7 +155,7 @@ mod tests {
     use datafusion::arrow::array::UInt32Array;
     use proptest::prelude::*;
 
-    use super::{Overlay, Run, WrittenBytes};
+    use super::{Overlay, Run, WrittenBytes, both};
 
     fn value() -> impl Strategy<Value = Option<Value>> {
         prop_oneof![
@@ -187,6 +173,23 @@ mod tests {
     }
 
     proptest! {
+        /// Places of what two lists share, whichever is longer, and whether one is a range.
+        #[test]
+        fn both_have_it(
+            a in prop::collection::btree_set(0_u32..90, 0..60),
+            b in prop::collection::btree_set(0_u32..90, 0..20),
+            (start, length) in (0_u32..90, 0_u32..60),
+        ) {
+            let (a, b): (Vec<u32>, Vec<u32>) = (a.into_iter().collect(), b.into_iter().collect());
+            let range: Vec<u32> = (start..start + length).collect();
+            for (a, b) in [(&a, &b), (&b, &a), (&a, &range), (&range, &a), (&range, &range)] {
+                let mut found = Vec::new();
+                both(a, b, |in_a, in_b| found.push((in_a, in_b)));
+                let place = |each: &u32| Some((a.binary_search(each).ok()?, b.binary_search(each).ok()?));
+                prop_assert_eq!(found, a.iter().filter_map(place).collect::<Vec<_>>());
+            }
+        }
+
         /// An overlay is a map of which later runs replace earlier ones, in single reads and over a column.
         #[test]
         fn is_a_map(

@@ -9,7 +9,9 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use basalt_common::columns::TypedColumns;
 use basalt_common::value::Type;
-use datafusion::arrow::array::UInt32Array;
+use datafusion::arrow::array::{AsArray, DictionaryArray};
+use datafusion::arrow::compute::cast;
+use datafusion::arrow::datatypes::{DataType, UInt32Type};
 
 use super::order::{Order, bounds_of};
 use crate::column::{Datum, Predicate};
@@ -19,6 +21,9 @@ const ORDERED_MIN: usize = 16;
 
 /// Values are put in order when they were asked for so often: about what that costs is paid then. A filter asks twice.
 const ORDERED_AFTER: u32 = 8;
+
+/// Strings are numbered where each is there so many times in the mean.
+const REPEATED: usize = 4;
 
 /// Values for some rows; an absent one hides the segment's.
 #[derive(Debug)]
@@ -34,6 +39,8 @@ pub struct Run {
     orders: OnceLock<OfTypes<Order>>,
     /// How often they were asked for.
     asked: AtomicU32,
+    /// The strings, numbered, if few of them differ.
+    strings: OnceLock<Option<DictionaryArray<UInt32Type>>>,
 }
 
 type OfTypes<T> = Vec<(Type, Option<T>)>;
@@ -58,7 +65,8 @@ impl Run {
     }
 
     fn of(rows: Vec<u32>, values: TypedColumns, bytes: usize) -> Self {
-        Self { rows, values, bytes, bounds: OnceLock::new(), orders: OnceLock::new(), asked: AtomicU32::new(0) }
+        let asked = AtomicU32::new(0);
+        Self { rows, values, bytes, bounds: OnceLock::new(), orders: OnceLock::new(), asked, strings: OnceLock::new() }
     }
 
     /// Whether any of its values of a type may be one that a predicate lets through: the run's zone map.
@@ -90,6 +98,17 @@ impl Run {
         }
     }
 
+    /// Its strings, each different one with a number, where most are there several times.
+    pub fn strings(&self) -> Option<&DictionaryArray<UInt32Type>> {
+        let numbered = || {
+            let strings = self.values.column(Type::String)?;
+            let of = DataType::Dictionary(DataType::UInt32.into(), DataType::Utf8.into());
+            let numbered = cast(strings, &of).ok()?.as_dictionary::<UInt32Type>().clone();
+            (numbered.values().len() * REPEATED <= strings.len()).then_some(numbered)
+        };
+        self.strings.get_or_init(numbered).as_ref()
+    }
+
     /// The rows, ascending.
     pub fn rows(&self) -> &[u32] {
         &self.rows
@@ -107,7 +126,6 @@ impl Run {
 
     /// Both runs as one; where both have a row, the newer has it.
     pub(super) fn merge(older: &Self, newer: &Self) -> Self {
-        let both = TypedColumns::concat(&[older.values.clone(), newer.values.clone()]);
         let mut rows = Vec::with_capacity(older.rows.len() + newer.rows.len());
         let mut from = Vec::with_capacity(rows.capacity());
         let (mut o, mut n) = (0, 0);
@@ -116,15 +134,15 @@ impl Run {
             let take_new = old.is_none_or(|old| new.is_some_and(|new| new <= old));
             if take_new {
                 rows.push(newer.rows[n]);
-                from.push((older.rows.len() + n) as u32);
+                from.push((1, n));
                 o += usize::from(old == new);
                 n += 1;
             } else {
                 rows.push(older.rows[o]);
-                from.push(o as u32);
+                from.push((0, o));
                 o += 1;
             }
         }
-        Self::new(rows, both.take(&UInt32Array::from(from)))
+        Self::new(rows, TypedColumns::interleave(&[&older.values, &newer.values], &from))
     }
 }

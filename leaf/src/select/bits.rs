@@ -3,6 +3,7 @@
 //! In: a segment's version, changes. Out: rows, ascending.
 
 use datafusion::arrow::array::UInt32Array;
+use datafusion::arrow::buffer::BooleanBuffer;
 use roaring::RoaringBitmap;
 
 use crate::segment::SegmentVersion;
@@ -32,6 +33,25 @@ impl Bits {
     pub(super) fn set(&mut self, row: u32, there: bool) {
         let (word, bit) = (&mut self.0[row as usize / 64], 1 << (row % 64));
         if there { *word |= bit } else { *word &= !bit }
+    }
+
+    /// Gives some rows, ascending, what they had before where they passed; the others of them are no more there.
+    pub(super) fn lay(&mut self, rows: &[u32], passed: &BooleanBuffer, before: &Self) {
+        let (mut word, mut laid, mut there) = (0, 0_u64, 0_u64);
+        let mut put = |word: usize, laid: u64, there: u64| {
+            if laid != 0 {
+                self.0[word] = self.0[word] & !laid | before.0[word] & there;
+            }
+        };
+        for (row, passed) in rows.iter().zip(passed) {
+            if *row as usize / 64 != word {
+                put(word, laid, there);
+                (word, laid, there) = (*row as usize / 64, 0, 0);
+            }
+            laid |= 1 << (row % 64);
+            there |= u64::from(passed) << (row % 64);
+        }
+        put(word, laid, there);
     }
 
     /// Leaves only rows that are among others.

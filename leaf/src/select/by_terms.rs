@@ -14,7 +14,7 @@ use super::by_index::Search;
 use super::test::{Place, Test};
 use super::{Condition, INDEX_SHARE, INDEX_SHARE_OF_STRINGS, damage};
 use crate::column::Predicate;
-use crate::overlay::Overlay;
+use crate::overlay::{Overlay, both};
 use crate::piece::Held;
 use crate::segment::SegmentVersion;
 use crate::terms::Terms;
@@ -116,9 +116,13 @@ impl<'v> Found<'v> {
 
 /// Puts what an overlay says of its rows in the place of what was found for them.
 pub(super) fn lay(rows: &mut Vec<u32>, condition: &Condition, test: &Test, overlay: &Overlay) -> Result<()> {
-    rows.retain(|row| !overlay.covers(*row));
+    rows.sort_unstable();
+    let mut hidden = vec![false; rows.len()];
+    overlay.runs().iter().for_each(|run| both(rows, run.rows(), |place, _| hidden[place] = true));
+    let mut hidden = hidden.into_iter();
+    rows.retain(|_| !hidden.next().unwrap_or_default());
     for (index, run) in overlay.runs().iter().enumerate() {
-        let passed = condition.passed(test, run)?.into_iter();
+        let passed = condition.passed(test, run)?.rows(run).into_iter();
         rows.extend(passed.filter(|row| !overlay.covers_behind(index, *row)));
     }
     Ok(())

@@ -56,6 +56,10 @@ const INDEX_SHARE: usize = 64;
 /// The same, of a column whose strings have to be decompressed one by one.
 const INDEX_SHARE_OF_STRINGS: usize = 8;
 
+/// Where more than one in so many of a run's values pass, evaluating each in the order of the rows is sooner done than finding these by their
+/// order and going to the row of each.
+const EACH: usize = 8;
+
 /// A filter, taken apart.
 #[derive(Debug)]
 pub struct Selector {
@@ -272,10 +276,33 @@ impl Selector {
         let Place::Field(field) = test.on.place else { return Ok(()) };
         // The oldest first: what is laid later hides it.
         for run in version.layers(field).1.into_iter().flat_map(Overlay::runs) {
-            run.rows().iter().for_each(|row| bits.set(*row, false));
-            condition.passed(test, run)?.into_iter().for_each(|row| bits.set(row, before.has(row)));
+            match condition.passed(test, run)? {
+                Passed::Few(rows) => {
+                    run.rows().iter().for_each(|row| bits.set(*row, false));
+                    rows.into_iter().for_each(|row| bits.set(row, before.has(row)));
+                }
+                Passed::Each(passed) => bits.lay(run.rows(), passed.values(), &before),
+            }
         }
         Ok(())
+    }
+}
+
+/// The rows of a run for which a condition is true.
+enum Passed {
+    /// Few of them, in any order.
+    Few(Vec<u32>),
+    /// Whether it is true for each; no nulls.
+    Each(BooleanArray),
+}
+
+impl Passed {
+    /// The rows, in any order.
+    fn rows(self, run: &Run) -> Vec<u32> {
+        match self {
+            Self::Few(rows) => rows,
+            Self::Each(passed) => passed.values().set_indices().map(|place| run.rows()[place]).collect(),
+        }
     }
 }
 
@@ -293,16 +320,17 @@ impl Condition {
         self.evaluate(vec![typed(run.values(), kind, self.schema.field(0))?], run.rows().len())
     }
 
-    /// The rows of a run over the field that is tested for which it is true, in any order.
-    fn passed(&self, test: &Test, run: &Run) -> Result<Vec<u32>> {
+    /// For which rows of a run over the field that is tested it is true.
+    fn passed(&self, test: &Test, run: &Run) -> Result<Passed> {
         if !test.may_pass(run) {
-            return Ok(Vec::new());
+            return Ok(Passed::Few(Vec::new()));
         }
-        if let Some(found) = test.find(run) {
-            return Ok(found.concat().into_iter().map(|place| run.rows()[place as usize]).collect());
+        if let Some(found) = test.find(run)
+            && found.iter().map(|places| places.len()).sum::<usize>() <= run.rows().len() / EACH
+        {
+            return Ok(Passed::Few(found.concat().into_iter().map(|place| run.rows()[place as usize]).collect()));
         }
-        let passed = self.of_run(test.on.kind, run)?;
-        Ok(run.rows().iter().zip(passed.values()).filter(|(_, passed)| *passed).map(|(row, _)| *row).collect())
+        self.of_run(test.on.kind, run).map(Passed::Each)
     }
 
     /// Whether it is true for each row of its columns; no nulls.

@@ -165,7 +165,7 @@ fn body_failure(error: &JsonError) -> Failure {
         _ => FailureKind::InvalidRequest,
     };
     Failure::new(kind, format!("the body cannot be read: {error}, at byte {}", error.byte_offset))
-        .with_hint("nothing was accepted; mend the body, or send NDJSON, of which the other lines are taken")
+        .with_hint("nothing was accepted; mend the body, or send NDJSON (application/x-ndjson), of which the other lines are taken")
 }
 
 fn item(kind: WriteKind, value: Value, collection: &Collection) -> Result<Item, Fault> {
