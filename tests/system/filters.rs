@@ -263,7 +263,8 @@ fn run(seed: u64, ids: u64, count: u64, policy: MergePolicy) -> Result<u64> {
         if disk.random.chance(1, 8) {
             disk.flush(&mut files)?;
         }
-        if disk.random.chance(1, 60) {
+        // Three times at least, whatever is drawn.
+        if disk.random.chance(1, 60) || disk.done.reopens < 3 * done / count {
             drop(files);
             files = disk.reopen(&log, policy.clone(), &schema)?;
             // Snapshots end with their process: numbers of segments made since the last flush are given anew.
