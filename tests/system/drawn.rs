@@ -70,6 +70,10 @@ impl Filters {
         let number = self.random.below(1_000) as i64 - 500;
         let value = match of {
             DataType::Int64 => ScalarValue::Int64(Some(if number == 0 { i64::MAX - 3 } else { number })),
+            DataType::Float64 if self.random.chance(1, 8) => {
+                let extremes = [-0.0, 0.0, f64::NAN, f64::INFINITY, -f64::INFINITY, 2_f64.powi(63), -(2_f64.powi(63))];
+                ScalarValue::Float64(Some(*self.random.pick(&extremes)))
+            }
             DataType::Float64 => ScalarValue::Float64(Some(number as f64 / 8.0)),
             DataType::Boolean => ScalarValue::Boolean(Some(number > 0)),
             _ if number < 0 => ScalarValue::Utf8(Some(format!("doc-{}", -number))),

@@ -26,6 +26,16 @@ impl Bits {
         Self(words)
     }
 
+    /// No rows.
+    pub(super) fn none(version: &SegmentVersion) -> Self {
+        Self(vec![0; version.segment().rows().div_ceil(64)])
+    }
+
+    /// Adds others.
+    pub(super) fn add(&mut self, others: &Self) {
+        self.0.iter_mut().zip(&others.0).for_each(|(word, others)| *word |= others);
+    }
+
     pub(super) fn has(&self, row: u32) -> bool {
         self.0[row as usize / 64] >> (row % 64) & 1 == 1
     }

@@ -34,7 +34,7 @@ pub(super) struct Found<'v> {
 }
 
 enum Named<'v> {
-    Terms { test: &'v Test, terms: Option<(Held<'v, Terms>, Vec<Range<u32>>)>, overlay: Option<&'v Overlay> },
+    Terms { test: &'v Test, terms: Vec<(Held<'v, Terms>, Vec<Range<u32>>)>, overlay: Option<&'v Overlay> },
     Search(&'v Search),
     Cells(InBox<'v>),
 }
@@ -55,21 +55,21 @@ impl<'v> Found<'v> {
 
     fn of_test(condition: usize, test: &'v Test, version: &'v SegmentVersion) -> Result<Option<Self>> {
         let Place::Field(field) = test.on.place else { return Ok(None) };
-        let Some(encoded) = test.on.column(version) else { return Ok(None) };
+        let Some(columns) = test.columns(version) else { return Ok(None) };
         let damaged = |cause| damage(version, test.on.place, cause);
-        let (mut terms, mut share) = (None, INDEX_SHARE);
-        if let Some(encoded) = encoded {
+        let (mut terms, mut share) = (Vec::new(), INDEX_SHARE);
+        for (encoded, predicate) in columns {
             let Some(of_column) = encoded.terms().map_err(damaged)? else { return Ok(None) };
             let ranks = of_column.ranks() as usize;
-            if matches!(&test.predicate, Predicate::In(set) if set.len() > ranks / ROWS_PER_VALUE + 1) {
+            if matches!(predicate, Predicate::In(set) if set.len() > ranks / ROWS_PER_VALUE + 1) {
                 return Ok(None);
             }
             let column = encoded.column().map_err(damaged)?;
-            let found = of_column.find(&column, &test.predicate).map_err(damaged)?;
+            let found = of_column.find(&column, predicate).map_err(damaged)?;
             if test.on.of == Type::String && column.distinct().is_none() {
                 share = INDEX_SHARE_OF_STRINGS;
             }
-            terms = Some((of_column, found));
+            terms.push((of_column, found));
         }
         let (_, overlay) = version.layers(field);
         let laid = overlay.into_iter().flat_map(Overlay::runs).map(|run| test.count(run)).sum::<usize>();

@@ -38,7 +38,7 @@ use datafusion::physical_expr::{PhysicalExpr, split_conjunction};
 use roaring::RoaringBitmap;
 
 use crate::arrow::{Rows, typed};
-use crate::column::{Column, ColumnError, Datum, Predicate};
+use crate::column::{ColumnError, Datum, Predicate};
 use crate::overlay::{Overlay, Run};
 use crate::segment::{SegmentDamage, SegmentVersion};
 use bits::Bits;
@@ -170,12 +170,8 @@ impl Selector {
         }
         let (mut bits, mut rest) = (Bits::live(version), Vec::new());
         for (index, condition) in self.conditions.iter().enumerate() {
-            match condition.test.as_ref().and_then(|test| Some((test, test.on.column(version)?))) {
-                Some((test, column)) => {
-                    let column = column.map(Encoded::column).transpose();
-                    let column = column.map_err(|cause| damage(version, test.on.place, cause))?;
-                    Self::test(condition, test, column.as_deref(), version, &mut bits)?;
-                }
+            match condition.test.as_ref().and_then(|test| Some((test, test.columns(version)?))) {
+                Some((test, columns)) => Self::test(condition, test, &columns, version, &mut bits)?,
                 None => rest.push(index),
             }
         }
@@ -261,17 +257,17 @@ impl Selector {
     fn test(
         condition: &Condition,
         test: &Test,
-        column: Option<&Column>,
+        columns: &[(Encoded<'_>, &Predicate<'_>)],
         version: &SegmentVersion,
         bits: &mut Bits,
     ) -> Result<()> {
-        let before = bits.clone();
-        match column {
-            Some(column) => {
-                let selected = column.select(0..column.rows(), &test.predicate, &mut bits.0);
-                selected.map_err(|cause| damage(version, test.on.place, cause))?;
-            }
-            None => bits.0.fill(0),
+        let before = std::mem::replace(bits, Bits::none(version));
+        for (encoded, predicate) in columns {
+            let mut passed = before.clone();
+            let column = encoded.column();
+            let selected = column.and_then(|column| column.select(0..column.rows(), predicate, &mut passed.0));
+            selected.map_err(|cause| damage(version, test.on.place, cause))?;
+            bits.add(&passed);
         }
         let Place::Field(field) = test.on.place else { return Ok(()) };
         // The oldest first: what is laid later hides it.

@@ -3,6 +3,7 @@
 //! In: an expression over a filter's columns. Out: a predicate on the values of one field and type that says the same, if there
 //! is one.
 
+use std::cmp::Ordering;
 use std::ops::Bound;
 use std::sync::Arc;
 
@@ -35,11 +36,16 @@ pub(crate) enum Place {
     Field(FieldId),
 }
 
+/// A set of ints that are read as floats, of which several may be one, has at most so many.
+const INTS_MAX: usize = 8_192;
+
 /// A predicate on the values of one column.
 #[derive(Debug)]
 pub(super) struct Test {
     pub(super) on: Tested,
     pub(super) predicate: Predicate<'static>,
+    /// What it says of ints, where these are floats too.
+    ints: Option<Predicate<'static>>,
 }
 
 /// What a test looks at in a file: a column, and its indexes if it has them.
@@ -74,6 +80,14 @@ impl<'v> Encoded<'v> {
 }
 
 impl Test {
+    fn new(on: Tested, predicate: Predicate<'static>) -> Option<Self> {
+        let ints = match on.of == Type::Float && on.kind.is_none() {
+            true => Some(of_ints(&predicate)?),
+            false => None,
+        };
+        Some(Self { on, predicate, ints })
+    }
+
     /// The test that says the same as an expression, if there is one.
     pub(super) fn of(expression: &Arc<dyn PhysicalExpr>, filter: &ScanFilter, schema: &Schema) -> Option<Self> {
         let tested = |expression: &Arc<dyn PhysicalExpr>| {
@@ -107,22 +121,39 @@ impl Test {
             let predicate = Predicate::equal(tested.datum(&ScalarValue::Boolean(Some(true)))?);
             (tested, predicate)
         };
-        Some(Self { on: tested, predicate })
+        Self::new(tested, predicate)
+    }
+
+    /// What the values of each type must be.
+    fn predicates(&self) -> impl Iterator<Item = (Type, &Predicate<'static>)> {
+        let ints = self.ints.as_ref().map(|ints| (Type::Int, ints));
+        std::iter::once((self.on.of, &self.predicate)).chain(ints)
+    }
+
+    /// The columns of a segment's file that are tested, with what their values must be. `None` where there are no such columns, and the values have
+    /// to be evaluated.
+    pub(super) fn columns<'v>(&self, version: &'v SegmentVersion) -> Option<Vec<(Encoded<'v>, &Predicate<'static>)>> {
+        let Place::Field(field) = self.on.place else {
+            return Some(self.on.column(version)?.map(|ids| (ids, &self.predicate)).into_iter().collect());
+        };
+        let file = match version.layers(field).0 {
+            None => return Some(Vec::new()),
+            Some(FieldValues::Memory(_)) => return None,
+            Some(FieldValues::File(file)) => file,
+        };
+        let columns = self.predicates().map(|(of, predicate)| Some((Encoded::Field(file.find(of)?), predicate)));
+        Some(columns.flatten().collect())
     }
 
     /// Whether any value of a run that is laid over what it tests may pass.
     pub(super) fn may_pass(&self, run: &Run) -> bool {
-        self.reads_ints(run) || run.may_match(self.on.of, &self.predicate)
-    }
-
-    /// Ints are floats where floats are wanted.
-    fn reads_ints(&self, run: &Run) -> bool {
-        self.on.of == Type::Float && run.values().column(Type::Int).is_some()
+        self.predicates().any(|(of, predicate)| run.may_match(of, predicate))
     }
 
     /// The places of the values of such a run that pass, in parts; nothing where each has to be evaluated.
     pub(super) fn find<'r>(&self, run: &'r Run) -> Option<Vec<&'r [u32]>> {
-        if self.reads_ints(run) { None } else { run.find(self.on.of, &self.predicate) }
+        let each = self.predicates().map(|(of, predicate)| run.find(of, predicate));
+        Some(each.collect::<Option<Vec<_>>>()?.concat())
     }
 
     /// How many values of such a run pass, at most.
@@ -137,14 +168,61 @@ impl Test {
     fn or(&self, other: &Self) -> Option<Self> {
         let (own, others) = (self.predicate.values()?, other.predicate.values()?);
         let both = own.iter().chain(others).cloned().collect();
-        (self.on == other.on).then_some(Self { on: self.on, predicate: Predicate::In(both) })
+        if self.on == other.on { Self::new(self.on, Predicate::In(both)) } else { None }
     }
 
     /// What both let through, if that is a test of one column too.
     pub(super) fn and(&self, other: &Self) -> Option<Self> {
         let predicate = self.predicate.and(&other.predicate).filter(|_| self.on == other.on)?;
-        Some(Self { on: self.on, predicate })
+        Self::new(self.on, predicate)
     }
+}
+
+/// The ints that a predicate on floats lets through as floats: beyond 2^53 several are the same one. Nothing where it names too many.
+fn of_ints(predicate: &Predicate<'_>) -> Option<Predicate<'static>> {
+    // The least int from which on an order is not `before` the float any more.
+    let from = |float: &Datum<'_>, before: fn(Ordering) -> bool| {
+        let Datum::Float(float) = float else { return None };
+        let (mut low, mut high) = (i128::from(i64::MIN), i128::from(i64::MAX) + 1);
+        while low < high {
+            let middle = low + (high - low) / 2;
+            match before((middle as f64).total_cmp(float)) {
+                true => low = middle + 1,
+                false => high = middle,
+            }
+        }
+        Some(low)
+    };
+    let int = |int: i128| Datum::Int(int as i64);
+    Some(match predicate {
+        Predicate::Present => Predicate::Present,
+        Predicate::Within(low, high) => {
+            let start = match low {
+                Bound::Included(low) => from(low, Ordering::is_lt)?,
+                Bound::Excluded(low) => from(low, Ordering::is_le)?,
+                Bound::Unbounded => i64::MIN.into(),
+            };
+            let end = match high {
+                Bound::Included(high) => from(high, Ordering::is_le)?,
+                Bound::Excluded(high) => from(high, Ordering::is_lt)?,
+                Bound::Unbounded => i128::from(i64::MAX) + 1,
+            };
+            match start < end {
+                true => Predicate::Within(Bound::Included(int(start)), Bound::Included(int(end - 1))),
+                false => Predicate::In(Vec::new()),
+            }
+        }
+        Predicate::In(floats) => {
+            let mut ints = Vec::new();
+            for float in floats {
+                ints.extend((from(float, Ordering::is_lt)?..from(float, Ordering::is_le)?).map(int));
+                if ints.len() > INTS_MAX {
+                    return None;
+                }
+            }
+            Predicate::In(ints)
+        }
+    })
 }
 
 /// A column that can be tested: of one type, and an Arrow array of just its values.
@@ -246,4 +324,53 @@ fn prefix(pattern: &str) -> Option<Predicate<'static>> {
     let end = format!("{}{above}", &start[..start.len() - last.len_utf8()]);
     let (start, end) = (Datum::String(start.to_string().into()), Datum::String(end.into()));
     Some(Predicate::Within(Bound::Included(start), Bound::Excluded(end)))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::ops::Bound;
+
+    use proptest::prelude::*;
+
+    use super::of_ints;
+    use crate::column::{Datum, Predicate};
+
+    /// A float, and ints near it.
+    fn near() -> impl Strategy<Value = (f64, Vec<i64>)> {
+        let special =
+            [-0.0, f64::NAN, -f64::NAN, f64::INFINITY, -f64::INFINITY, 2_f64.powi(63), -(2_f64.powi(63)), 1e300];
+        let float = prop_oneof![
+            prop::sample::select(special.to_vec()),
+            (-20_i64..20).prop_map(|eighths| eighths as f64 / 8.0),
+            any::<i64>().prop_map(|int| int as f64),
+        ];
+        (float, prop::collection::vec(-2_000_i64..2_000, 1..20))
+            .prop_map(|(float, apart)| (float, apart.into_iter().map(|by| (float as i64).saturating_add(by)).collect()))
+    }
+
+    proptest! {
+        /// An int passes where it passes as a float.
+        #[test]
+        fn ints_pass_as_floats((float, ints) in near(), (other, more) in near(), kinds in (0..3, 0..3)) {
+            let bound = |kind: i32, float: f64| match kind {
+                0 => Bound::Included(Datum::Float(float)),
+                1 => Bound::Excluded(Datum::Float(float)),
+                _ => Bound::Unbounded,
+            };
+            let predicates = [
+                Predicate::Present,
+                Predicate::equal(Datum::Float(float)),
+                Predicate::Within(bound(kinds.0, float), bound(kinds.1, other)),
+                Predicate::In(vec![Datum::Float(float), Datum::Float(other)]),
+            ];
+            for predicate in predicates {
+                let of_ints = of_ints(&predicate).expect("few ints are one float");
+                for int in ints.iter().chain(&more).copied().chain([i64::MIN, i64::MAX, 0]) {
+                    let (as_int, as_float) = (Datum::Int(int), Datum::Float(int as f64));
+                    let passes = of_ints.meets(&as_int, &as_int);
+                    prop_assert_eq!(passes, predicate.meets(&as_float, &as_float), "{} by {:?}", int, predicate);
+                }
+            }
+        }
+    }
 }
