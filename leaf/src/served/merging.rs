@@ -82,3 +82,96 @@ impl Served {
         Ok(rows)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::fmt;
+    use std::panic::{AssertUnwindSafe, catch_unwind};
+    use std::sync::Arc;
+
+    use async_trait::async_trait;
+    use basalt_common::batch::{Batch, BatchBuilder, BatchHeader};
+    use basalt_common::catalog::{Catalog, CatalogError, CatalogState, Command};
+    use basalt_common::id::{CollectionId, FieldId, ShardId};
+    use basalt_common::position::LogPosition;
+    use basalt_common::schema::Schema;
+    use basalt_common::value::{Object, Value};
+    use tokio::sync::watch;
+
+    use super::Served;
+    use crate::policy::MergePolicy;
+    use crate::replica::Replica;
+
+    const SHARD: ShardId = ShardId { collection: CollectionId(1), shard: 0 };
+
+    /// Does something when it is asked.
+    struct Asked<F>(F);
+
+    impl<F> fmt::Debug for Asked<F> {
+        fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+            formatter.write_str("Asked")
+        }
+    }
+
+    #[async_trait]
+    impl<F: Fn() + Send + Sync + 'static> Catalog for Asked<F> {
+        fn state(&self) -> Arc<CatalogState> {
+            (self.0)();
+            Arc::default()
+        }
+
+        fn watch(&self) -> watch::Receiver<Arc<CatalogState>> {
+            unreachable!("merges do not wait for the catalog")
+        }
+
+        async fn propose(&self, _: Command) -> Result<Arc<CatalogState>, CatalogError> {
+            unreachable!("merges change nothing in the catalog")
+        }
+    }
+
+    /// A shard with segments that are to be merged.
+    fn served() -> Arc<Served> {
+        let policy = MergePolicy { segments_per_tier: 2, inline_rows_max: 0, ..MergePolicy::default() };
+        let (mut replica, mut schema) = (Replica::new(policy), Schema::default());
+        for position in 0..4 {
+            let document = Object::from([("a".into(), Value::Int(1))]);
+            schema.register_object(FieldId::ROOT, &document, &mut |_, _| {});
+            let mut builder = BatchBuilder::default();
+            builder.upsert(&schema, &position.to_string(), &document).expect("its fields are registered");
+            let header = BatchHeader {
+                shard: SHARD,
+                routing_epoch: 0,
+                schema_version: schema.version(),
+                logged_at_micros: 0,
+                event_time_micros: None,
+                sources: Vec::new(),
+                request: None,
+                horizon: None,
+                retention: None,
+            };
+            let batch = Batch { header, operations: builder.finish() };
+            replica.shard_mut().apply(LogPosition(position), &batch, &schema).expect("its schema is known");
+        }
+        let served = Served::new(SHARD);
+        served.begin(replica, LogPosition(4));
+        Arc::new(served)
+    }
+
+    /// A schema that is asked before might lack a field that comes between.
+    #[test]
+    fn indexes_are_asked_for_when_a_merge_has_begun() {
+        let served = served();
+        let asked = Arc::clone(&served);
+        let catalog =
+            Asked(move || assert!(asked.replica().shard_mut().begin_compaction().is_none(), "asked too early"));
+        assert!(served.compact(false, &catalog).expect("no segment is damaged") > 0);
+    }
+
+    #[test]
+    fn a_merge_that_panics_is_given_up() {
+        let served = served();
+        let failing = Asked(|| panic!("on purpose"));
+        assert!(catch_unwind(AssertUnwindSafe(|| served.compact(false, &failing))).is_err());
+        assert!(served.compact(false, &Asked(|| ())).expect("no segment is damaged") > 0, "it is merged again");
+    }
+}
