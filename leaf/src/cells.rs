@@ -134,15 +134,12 @@ fn cover(within: DegreeBox) -> Vec<(u64, u64)> {
     ranges
 }
 
-/// The numbers of a field, if all of them are floats: a place may be of whole degrees too, and then nothing is known by cells.
 fn floats(values: &TypedColumns) -> Option<&Float64Array> {
-    match values.columns() {
-        columns if columns.iter().any(|(of, _)| *of == Type::Int) => None,
-        _ => values.column(Type::Float).map(|column| column.as_primitive::<Float64Type>()),
-    }
+    values.column(Type::Float).map(|column| column.as_primitive::<Float64Type>())
 }
 
-/// Appends the cells of the places that two fields make, and tells of how many rows; nothing where there are none.
+/// Appends the cells of the places that two fields make, and tells of how many rows; nothing where there are none. A place with whole degrees,
+/// as an int, has no cell.
 pub fn encode(longitudes: &TypedColumns, latitudes: &TypedColumns, out: &mut Vec<u8>) -> Option<u64> {
     let (longitudes, latitudes) = (floats(longitudes)?, floats(latitudes)?);
     let both = |row: &usize| longitudes.is_valid(*row) && latitudes.is_valid(*row);
@@ -277,11 +274,12 @@ mod tests {
     }
 
     #[test]
-    fn whole_degrees_among_them_have_no_cells() {
+    fn whole_degrees_have_no_cells() {
         let (floats, _) = degrees(&[Some(1.5), None]);
         let ints = Arc::new(datafusion::arrow::array::Int64Array::from(vec![None, Some(2)]));
         let mixed = TypedColumns::new(2, vec![(Type::Int, ints), floats.columns()[0].clone()]);
-        assert_eq!(encode(&floats, &mixed, &mut Vec::new()), None);
+        assert_eq!(encode(&floats, &mixed, &mut Vec::new()), Some(1));
+        assert_eq!(encode(&floats, &mixed.slice(1, 1), &mut Vec::new()), None);
         assert_eq!(encode(&floats, &TypedColumns::new(2, Vec::new()), &mut Vec::new()), None);
         assert_eq!(encode(&floats, &floats, &mut Vec::new()), Some(1));
     }

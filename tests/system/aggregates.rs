@@ -91,7 +91,13 @@ impl Asked {
         let memory: Plan = MemorySourceConfig::try_new_exec(&[states], partial.schema(), None)?;
         let keys = PhysicalGroupBy::new_single(self.keys.clone()).as_final();
         let whole = self.plan(AggregateMode::Final, memory, keys, input)?;
-        Ok(sorted_lines(&collect(Arc::new(whole), Arc::new(TaskContext::default())).await?)?)
+        let lines = sorted_lines(&collect(Arc::new(whole), Arc::new(TaskContext::default())).await?)?;
+        // Of zeros, which are equal, the one that comes first is the least or the greatest, and stands for a group.
+        let zero = |cell| if cell == "-0.0" { "0.0" } else { cell };
+        let mut lines: Vec<String> =
+            lines.iter().map(|line| line.split(" | ").map(zero).collect::<Vec<_>>().join(" | ")).collect();
+        lines.sort_unstable();
+        Ok(lines)
     }
 }
 

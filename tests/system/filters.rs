@@ -208,19 +208,28 @@ fn opaque(predicate: &Expression) -> Result<Expression> {
     Ok(Arc::new(CaseExpr::try_new(None, vec![(Arc::clone(predicate), value(true))], Some(value(false)))?))
 }
 
+/// A coordinate: of whole degrees some are ints.
+fn coordinate(random: &mut SeededRandom) -> Value {
+    match place(random) {
+        0.0 if random.chance(1, 3) => Value::Float(-0.0),
+        whole if whole.fract() == 0.0 && random.chance(1, 2) => Value::Int(whole as i64),
+        place => Value::Float(place),
+    }
+}
+
 /// Puts documents somewhere, or moves them along one coordinate.
 fn place_some(operation: &mut Operation, random: &mut SeededRandom) {
     match operation {
         Operation::Upsert(document) if random.chance(2, 3) => {
             for name in ["lon", "lat"] {
-                document.insert(name.into(), Value::Float(place(random)));
+                document.insert(name.into(), coordinate(random));
             }
         }
         Operation::Patch { operations, .. } if random.chance(1, 3) => {
             let path = vec![(*random.pick(&["lon", "lat"])).to_string()];
             *operations = vec![match random.below(8) {
                 0 => PatchOperation::Remove { path },
-                _ => PatchOperation::Add { path, value: Value::Float(place(random)) },
+                _ => PatchOperation::Add { path, value: coordinate(random) },
             }];
         }
         _ => {}

@@ -14,10 +14,10 @@ use super::by_terms::lay;
 use super::test::{Encoded, Place, Test};
 use super::{Condition, damage};
 use crate::cells::{self, DegreeBox};
-use crate::column::{Column, Datum, Predicate};
+use crate::column::{ColumnError, Datum, Predicate};
 use crate::field::FileColumn;
 use crate::overlay::Overlay;
-use crate::piece::Held;
+use crate::piece::{Held, Piece};
 use crate::segment::SegmentVersion;
 use crate::terms::Terms;
 
@@ -25,9 +25,12 @@ use crate::terms::Terms;
 pub(super) struct InBox<'v> {
     latitude: Bounded<'v>,
     longitude: Bounded<'v>,
-    cells: Held<'v, Terms>,
-    ranks: Vec<Range<u32>>,
+    /// The rows by cells, and those without: one of their coordinates is an int.
+    named: Vec<Named<'v>>,
 }
+
+/// Terms, or cells, and the ranks that name rows.
+type Named<'v> = (Held<'v, Terms>, Vec<Range<u32>>);
 
 /// A condition that bounds a field of floats on both sides.
 #[derive(Clone, Copy)]
@@ -51,17 +54,29 @@ impl<'v> Bounded<'v> {
         Some(Self { condition, test, field, least: end(least)?, most: end(most)? })
     }
 
-    /// Its column in a file, if all numbers of the field are floats and it has any.
-    fn file(&self, version: &'v SegmentVersion) -> Option<&'v FileColumn> {
-        match self.test.on.column(version)?? {
-            Encoded::Field(file) => Some(file),
+    /// Its columns in a file.
+    fn columns(&self, version: &'v SegmentVersion) -> impl Iterator<Item = (&'v FileColumn, &'v Predicate<'static>)> {
+        let columns = self.test.columns(version).unwrap_or_default().into_iter();
+        columns.filter_map(|(encoded, predicate)| match encoded {
+            Encoded::Field(file) => Some((file, predicate)),
             Encoded::Ids(_) => None,
-        }
+        })
     }
 
-    fn column(&self, version: &'v SegmentVersion) -> Result<Option<Held<'v, Column>>> {
-        let column = self.file(version).map(|file| file.column.get()).transpose();
-        column.map_err(|cause| damage(version, self.test.on.place, cause))
+    /// The column of its floats.
+    fn floats(&self, version: &'v SegmentVersion) -> Option<&'v FileColumn> {
+        self.columns(version).map(|(file, _)| file).find(|file| file.of == Type::Float)
+    }
+
+    /// The rows whose values are ints within the bounds, by their terms; nothing where these have none.
+    fn ints(&self, version: &'v SegmentVersion) -> Result<Option<Vec<Named<'v>>>, ColumnError> {
+        let mut named = Vec::new();
+        for (file, predicate) in self.columns(version).filter(|(file, _)| file.of == Type::Int) {
+            let Some(terms) = file.terms.as_ref().map(Piece::get).transpose()? else { return Ok(None) };
+            let found = terms.find(&*file.column.get()?, predicate)?;
+            named.push((terms, found));
+        }
+        Ok(Some(named))
     }
 
     fn overlay(&self, version: &'v SegmentVersion) -> Option<&'v Overlay> {
@@ -73,22 +88,28 @@ impl<'v> InBox<'v> {
     /// What cells say of some conditions; nothing where no two of them make a box, or the segment has no cells for it.
     pub(super) fn of(conditions: &'v [Condition], version: &'v SegmentVersion) -> Result<Option<Self>> {
         for latitude in conditions.iter().filter_map(Bounded::of) {
-            let Some(cells) = latitude.file(version).and_then(|file| file.cells.as_ref()) else { continue };
+            let Some(latitudes) = latitude.floats(version) else { continue };
+            let Some(cells) = &latitudes.cells else { continue };
             let longitude = conditions.iter().filter_map(Bounded::of).find(|other| other.field == cells.longitudes);
             let Some(longitude) = longitude else { continue };
             // They are of what lies beside them, and that may have been folded alone by a program that knew of no cells.
             if version.generation_of(latitude.field) != version.generation_of(longitude.field) {
                 continue;
             }
-            let (Some(longitudes), Some(latitudes)) = (longitude.column(version)?, latitude.column(version)?) else {
-                continue;
-            };
+            let Some(longitudes) = longitude.floats(version) else { continue };
             let within =
                 DegreeBox { longitudes: (longitude.least, longitude.most), latitudes: (latitude.least, latitude.most) };
-            let damaged = |cause| damage(version, latitude.test.on.place, cause);
-            let cells = cells.rows.get().map_err(damaged)?;
-            let ranks = cells::find(&cells, &longitudes, &latitudes, within).map_err(damaged)?;
-            return Ok(Some(Self { latitude, longitude, cells, ranks }));
+            let named = || {
+                let (Some(mut named), Some(others)) = (latitude.ints(version)?, longitude.ints(version)?) else {
+                    return Ok(None);
+                };
+                let cells = cells.rows.get()?;
+                let ranks = cells::find(&cells, &*longitudes.column.get()?, &*latitudes.column.get()?, within)?;
+                named.extend(others.into_iter().chain([(cells, ranks)]));
+                Ok(Some(named))
+            };
+            let named = named().map_err(|cause| damage(version, latitude.test.on.place, cause))?;
+            return Ok(named.map(|named| Self { latitude, longitude, named }));
         }
         Ok(None)
     }
@@ -99,16 +120,20 @@ impl<'v> InBox<'v> {
             let runs = bounded.overlay(version).into_iter().flat_map(Overlay::runs);
             runs.map(|run| bounded.test.count(run)).sum::<usize>()
         });
-        self.ranks.iter().map(ExactSizeIterator::len).sum::<usize>() + laid.sum::<usize>()
+        let named = self.named.iter().flat_map(|(_, ranks)| ranks).map(ExactSizeIterator::len);
+        named.sum::<usize>() + laid.sum::<usize>()
     }
 
     /// The rows, each once, in any order.
     pub(super) fn rows(&self, version: &SegmentVersion) -> Result<Vec<u32>> {
         let mut rows = Vec::new();
-        for ranks in &self.ranks {
-            let appended = self.cells.append(ranks.clone(), &mut rows);
+        for (terms, ranks) in self.named.iter().flat_map(|(terms, all)| all.iter().map(move |ranks| (terms, ranks))) {
+            let appended = terms.append(ranks.clone(), &mut rows);
             appended.map_err(|cause| damage(version, self.latitude.test.on.place, cause))?;
         }
+        // Both of its coordinates may be ints.
+        rows.sort_unstable();
+        rows.dedup();
         // Who passes has passing values in both: of one that is laid over, the value that was laid.
         for bounded in [self.latitude, self.longitude] {
             if let Some(overlay) = bounded.overlay(version) {

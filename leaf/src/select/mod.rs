@@ -45,7 +45,7 @@ use bits::Bits;
 use by_index::Search;
 use by_terms::Found;
 pub use dynamic::Dynamic;
-use test::{Encoded, Test};
+use test::{Encoded, Test, with_both_zeros};
 pub(crate) use test::{Place, Tested};
 pub use top::Top;
 
@@ -105,7 +105,8 @@ impl Selector {
             Ok(Condition { schema: Arc::new(filter.schema.project(&read)?), columns, expression, test, search })
         };
         let mut parts: Vec<(Arc<dyn PhysicalExpr>, Option<Test>)> = Vec::new();
-        for expression in split_conjunction(&filter.predicate) {
+        let predicate = with_both_zeros(&filter.predicate, &filter.schema)?;
+        for expression in split_conjunction(&predicate) {
             let test = Test::of(expression, filter, schema);
             // A range comes as two comparisons: as one test it is looked for once, and names the fewest rows.
             let both = |(_, before): &(_, Option<Test>)| before.as_ref()?.and(test.as_ref()?);

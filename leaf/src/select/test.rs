@@ -13,8 +13,9 @@ use basalt_common::schema::Schema;
 use basalt_common::sql_type::{JSON, has_extension};
 use basalt_common::text::Analyzer;
 use basalt_common::value::Type;
-use datafusion::arrow::datatypes::{DataType, Field, TimeUnit};
-use datafusion::common::ScalarValue;
+use datafusion::arrow::datatypes::{DataType, Field, Schema as ArrowSchema, TimeUnit};
+use datafusion::common::tree_node::{Transformed, TreeNode};
+use datafusion::common::{Result, ScalarValue};
 use datafusion::logical_expr::Operator;
 use datafusion::physical_expr::PhysicalExpr;
 use datafusion::physical_expr::expressions::{
@@ -305,15 +306,40 @@ pub(super) fn constant(expression: &Arc<dyn PhysicalExpr>) -> Option<&ScalarValu
     expression.downcast_ref::<Literal>().map(Literal::value)
 }
 
+/// What a comparison lets through. In SQL -0.0 is 0.0, though not in the order of all floats.
 fn comparison(operator: Operator, constant: Datum<'static>) -> Option<Predicate<'static>> {
+    let is_zero = matches!(constant, Datum::Float(0.0));
+    let (least, greatest) = match is_zero {
+        true => (Datum::Float(-0.0), Datum::Float(0.0)),
+        false => (constant.clone(), constant),
+    };
     Some(match operator {
-        Operator::Eq => Predicate::equal(constant),
-        Operator::Lt => Predicate::Within(Bound::Unbounded, Bound::Excluded(constant)),
-        Operator::LtEq => Predicate::Within(Bound::Unbounded, Bound::Included(constant)),
-        Operator::Gt => Predicate::Within(Bound::Excluded(constant), Bound::Unbounded),
-        Operator::GtEq => Predicate::Within(Bound::Included(constant), Bound::Unbounded),
+        Operator::Eq if is_zero => Predicate::In(vec![least, greatest]),
+        Operator::Eq => Predicate::equal(least),
+        Operator::Lt => Predicate::Within(Bound::Unbounded, Bound::Excluded(least)),
+        Operator::LtEq => Predicate::Within(Bound::Unbounded, Bound::Included(greatest)),
+        Operator::Gt => Predicate::Within(Bound::Excluded(greatest), Bound::Unbounded),
+        Operator::GtEq => Predicate::Within(Bound::Included(least), Bound::Unbounded),
         _ => return None,
     })
+}
+
+/// A predicate in which sets with one zero have both: DataFusion compares their floats bit by bit, and in SQL -0.0 is 0.0.
+pub(super) fn with_both_zeros(
+    predicate: &Arc<dyn PhysicalExpr>,
+    schema: &ArrowSchema,
+) -> Result<Arc<dyn PhysicalExpr>> {
+    let is_zero = |item: &Arc<dyn PhysicalExpr>| matches!(constant(item), Some(ScalarValue::Float64(Some(float))) if *float == 0.0);
+    let both = |part: Arc<dyn PhysicalExpr>| {
+        let Some(set) = part.downcast_ref::<InListExpr>().filter(|set| set.list().iter().any(is_zero)) else {
+            return Ok(Transformed::no(part));
+        };
+        let zeros = [-0.0, 0.0].map(|zero| Arc::new(Literal::new(ScalarValue::Float64(Some(zero)))) as _);
+        let items = set.list().iter().filter(|item| !is_zero(item)).cloned().chain(zeros).collect();
+        let both = InListExpr::try_new(Arc::clone(set.expr()), items, set.negated(), schema)?;
+        Ok(Transformed::yes(Arc::new(both) as Arc<dyn PhysicalExpr>))
+    };
+    Ok(Arc::clone(predicate).transform_up(both)?.data)
 }
 
 /// The texts that begin as a pattern of LIKE does, if that is all it says.
