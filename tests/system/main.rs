@@ -23,6 +23,7 @@ mod kills;
 mod live;
 mod load;
 mod model;
+mod numbers;
 mod retention;
 mod search;
 mod sources;
