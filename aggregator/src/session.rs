@@ -13,7 +13,7 @@ use datafusion::prelude::{SessionConfig, SessionContext};
 use datafusion_distributed::{DistributedExt, SessionStateBuilderExt, WorkerResolver};
 use url::Url;
 
-use crate::planner::{self, DistinctKeys, ExplainPlanner, NameSubqueries, ShardPlanner};
+use crate::planner::{self, BothZeros, DistinctKeys, ExplainPlanner, NameSubqueries, ShardPlanner};
 
 /// What all sessions of this aggregator share.
 #[derive(Debug, Clone)]
@@ -61,6 +61,7 @@ impl Sessions {
             .with_config(self.config())
             .with_runtime_env(Arc::clone(&self.runtime))
             .with_analyzer_rule(Arc::new(NameSubqueries))
+            .with_optimizer_rule(Arc::new(BothZeros))
             .with_physical_optimizer_rules(rules)
             .with_query_planner(Arc::new(ShardPlanner))
             .with_distributed_worker_resolver(Leaves(Arc::clone(&self.leaves)))

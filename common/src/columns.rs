@@ -16,10 +16,11 @@ pub mod codec;
 use std::sync::Arc;
 
 use datafusion::arrow::array::{
-    Array, ArrayRef, AsArray, BinaryArray, BinaryBuilder, BooleanBuilder, Date32Builder, Float64Builder, Int64Builder,
-    MutableArrayData, StringBuilder, Time64MicrosecondBuilder, TimestampMicrosecondBuilder, UInt32Array, make_array,
-    new_null_array,
+    Array, ArrayRef, AsArray, BinaryArray, BinaryBuilder, BooleanArray, BooleanBuilder, Date32Builder, Float64Builder,
+    Int64Builder, MutableArrayData, StringBuilder, Time64MicrosecondBuilder, TimestampMicrosecondBuilder, UInt32Array,
+    make_array, new_null_array,
 };
+use datafusion::arrow::buffer::BooleanBuffer;
 use datafusion::arrow::compute::{concat, interleave, take};
 use datafusion::arrow::datatypes::{
     DataType, Date32Type, Float64Type, Int64Type, Time64MicrosecondType, TimeUnit, TimestampMicrosecondType,
@@ -119,7 +120,11 @@ impl TypedColumns {
 
     /// Rows of several parts, each by its part's number and its place there.
     pub fn interleave(parts: &[&Self], from: &[(usize, usize)]) -> Self {
-        let mut rows = Self::of_parts(from.len(), parts, |pieces| interleave(pieces, from));
+        let mut rows = Self::of_parts(from.len(), parts, |pieces| match pieces[0].data_type() {
+            // Arrow copies these row by row.
+            DataType::Boolean => Ok(Arc::new(interleave_marks(pieces, from))),
+            _ => interleave(pieces, from),
+        });
         rows.columns.retain(|(_, column)| column.null_count() < column.len());
         rows
     }
@@ -178,6 +183,16 @@ impl TypedColumns {
     pub fn bytes(&self) -> usize {
         self.columns.iter().map(|(_, column)| column.to_data().get_slice_memory_size().unwrap_or(0)).sum()
     }
+}
+
+fn interleave_marks(pieces: &[&dyn Array], from: &[(usize, usize)]) -> BooleanArray {
+    let pieces: Vec<&BooleanArray> = pieces.iter().map(|piece| piece.as_boolean()).collect();
+    let bits = |bit: &dyn Fn(&BooleanArray, usize) -> bool| {
+        BooleanBuffer::collect_bool(from.len(), |row| bit(pieces[from[row].0], from[row].1))
+    };
+    let values = bits(&|piece, row| piece.values().value(row));
+    let is_whole = pieces.iter().all(|piece| piece.null_count() == 0);
+    BooleanArray::new(values, (!is_whole).then(|| bits(&|piece, row| piece.is_valid(row)).into()))
 }
 
 fn read(of: Type, column: &ArrayRef, row: usize) -> Value {

@@ -20,11 +20,12 @@ use datafusion::physical_expr::expressions::{
 use datafusion::physical_expr::{PhysicalExpr, ScalarFunctionExpr};
 
 /// Fields as the filters see them: path, type among those it has, Arrow type.
-const FIELDS: [(&[&str], Option<Type>, DataType); 10] = [
+const FIELDS: [(&[&str], Option<Type>, DataType); 11] = [
     (&["lon"], None, DataType::Float64),
     (&["lat"], None, DataType::Float64),
     (&["n"], None, DataType::Int64),
     (&["n"], None, DataType::Float64),
+    (&["n"], Some(Type::Float), DataType::Float64),
     (&["a"], None, DataType::Utf8),
     (&["a"], Some(Type::Int), DataType::Int64),
     (&["b"], None, DataType::Boolean),
@@ -134,7 +135,10 @@ impl Filters {
                 all.into_iter().fold(equal(constant), |chain, one| either(chain, equal(one)))
             }
             (2, _) => {
-                let list = (0..4).map(|_| self.constant(field.data_type())).collect();
+                let mut list: Vec<Expression> = (0..4).map(|_| self.constant(field.data_type())).collect();
+                if self.random.chance(1, 8) {
+                    list[0] = Arc::new(Literal::new(ScalarValue::try_from(field.data_type())?));
+                }
                 Arc::new(InListExpr::try_new(column, list, self.random.chance(1, 4), &self.schema)?)
             }
             (3, DataType::Utf8) => {

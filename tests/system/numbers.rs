@@ -53,6 +53,9 @@ async fn check(live: &Live, when: &str) -> Result<()> {
             ensure!(found == expected, "{sql}, {when}: {found:?}, not {expected:?}");
         }
     }
+    let sql = "SELECT count(*) FILTER (WHERE x IN (0, 3, 3.5, 12.25, 400, 12345)) AS n FROM docs";
+    let reply = live.query(json!({ "sql": sql, "rows": "arrays" })).await?.1;
+    ensure!(reply["rows"] == json!([[6]]), "{sql}, {when}: {reply}");
     Ok(())
 }
 

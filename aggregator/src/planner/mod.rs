@@ -14,6 +14,7 @@ mod partial;
 mod subquery;
 mod tasks;
 mod top;
+mod zeros;
 
 use std::sync::Arc;
 
@@ -35,6 +36,7 @@ pub(crate) use distinct::DistinctKeys;
 pub(crate) use explain::ExplainPlanner;
 pub(crate) use subquery::NameSubqueries;
 pub(crate) use tasks::{desired_tasks, divide, route};
+pub(crate) use zeros::BothZeros;
 
 /// Plans for the shards' places, before stages are cut.
 #[derive(Debug)]

@@ -10,7 +10,7 @@
 use std::ops::Range;
 
 use basalt_common::value::Type;
-use datafusion::arrow::array::{Array, ArrayRef, AsArray, StringArray, UInt32Array};
+use datafusion::arrow::array::{Array, ArrayRef, AsArray, DictionaryArray, StringArray, UInt32Array};
 use datafusion::arrow::compute::cast;
 use datafusion::arrow::datatypes::{
     DataType, Date32Type, Int64Type, Time64MicrosecondType, TimestampMicrosecondType, UInt32Type,
@@ -145,7 +145,8 @@ impl<'v> Key<'v> {
         };
         let strings = strings.as_ref().map(|strings| strings.as_string::<i32>());
         for run in overlay.runs() {
-            let numbered = strings.and_then(|_| run.strings());
+            let is_few = |numbered: &&DictionaryArray<UInt32Type>| numbered.values().len() <= rows.len();
+            let numbered = strings.and_then(|_| run.strings()).filter(is_few);
             // Each of few strings is searched for once.
             let mut known = vec![None; numbered.map_or(0, |numbered| numbered.values().len())];
             both(rows, run.rows(), |place, index| {

@@ -14,9 +14,10 @@ use basalt_common::schema::Schema;
 use datafusion::arrow::array::{
     ArrayRef, AsArray, Int64Array, RecordBatch, RecordBatchOptions, UInt32Array, new_null_array,
 };
+use datafusion::arrow::compute::filter as filter_rows;
 use datafusion::arrow::datatypes::{Schema as ArrowSchema, SchemaRef};
-use datafusion::common::{DataFusionError, Result, internal_err};
-use datafusion::logical_expr::{EmitTo, GroupsAccumulator};
+use datafusion::common::{DataFusionError, Result, ScalarValue, internal_err};
+use datafusion::logical_expr::{Accumulator, EmitTo, GroupsAccumulator};
 use datafusion::physical_expr::PhysicalExpr;
 use datafusion::physical_expr::aggregate::AggregateFunctionExpr;
 use datafusion::physical_expr::utils::collect_columns;
@@ -32,11 +33,14 @@ use keys::{Numbers, SegmentKeys};
 /// No group yet.
 const NONE: u32 = u32::MAX;
 
-/// What a function knows of its groups.
+/// What a function knows.
 enum Function {
     /// Only how many rows there are, all in one group.
     Rows,
-    States(Box<dyn GroupsAccumulator>),
+    /// Of all rows, as one group.
+    All(Box<dyn Accumulator>),
+    /// Of each group.
+    Groups(Box<dyn GroupsAccumulator>),
 }
 
 /// Groups of a shard's rows, with the states of functions.
@@ -101,7 +105,8 @@ impl PartialAggregate {
         };
         let function = |(index, function): (usize, &Arc<AggregateFunctionExpr>)| match groups.is_none() {
             true if plan.counts_rows(index) => Ok(Function::Rows),
-            _ => function.create_groups_accumulator().map(Function::States),
+            true => function.create_accumulator().map(Function::All),
+            false => function.create_groups_accumulator().map(Function::Groups),
         };
         let functions = plan.functions.iter().enumerate().map(function).collect::<Result<_>>()?;
         let (tested, read) = (tested(&plan, &scan, schema), columns_of_arguments(&plan, scan.columns.len()));
@@ -117,7 +122,8 @@ impl PartialAggregate {
     pub fn size(&self) -> usize {
         let states = self.functions.iter().map(|function| match function {
             Function::Rows => 0,
-            Function::States(states) => states.size(),
+            Function::All(state) => state.size(),
+            Function::Groups(states) => states.size(),
         });
         self.groups.as_ref().map_or(0, |groups| groups.size()) + states.sum::<usize>()
     }
@@ -133,28 +139,34 @@ impl PartialAggregate {
         }
         let rows = Rows { version, schema, rows };
         let groups = self.groups_of(&rows)?;
-        let count = self.groups.as_ref().map_or(1, |groups| groups.len());
         let arguments = self.arguments(&rows)?;
-        self.update(&arguments, &groups, count)
+        self.update(&arguments, &groups)
     }
 
-    /// Lets functions take in rows of groups, of which there are `count` so far.
-    fn update(&mut self, arguments: &RecordBatch, groups: &[usize], count: usize) -> Result<()> {
-        let plan = Arc::clone(&self.plan);
+    /// Lets functions take in rows, of which each is of a group, if there are any.
+    fn update(&mut self, arguments: &RecordBatch, groups: &[usize]) -> Result<()> {
+        let (plan, rows) = (Arc::clone(&self.plan), arguments.num_rows());
+        let count = self.groups.as_ref().map_or(0, |groups| groups.len());
         for ((function, states), filter) in plan.functions.iter().zip(&mut self.functions).zip(&plan.filters) {
-            let Function::States(states) = states else { continue };
-            let evaluate =
-                |expression: &Arc<dyn PhysicalExpr>| expression.evaluate(arguments)?.into_array(groups.len());
-            let values = function.expressions().iter().map(evaluate).collect::<Result<Vec<_>>>()?;
-            let filter = filter.as_ref().map(evaluate).transpose()?;
-            let filter = match &filter {
-                Some(filter) => match filter.as_boolean_opt() {
-                    Some(filter) => Some(filter),
+            let evaluate = |expression: &Arc<dyn PhysicalExpr>| expression.evaluate(arguments)?.into_array(rows);
+            let evaluated = || function.expressions().iter().map(evaluate).collect::<Result<Vec<_>>>();
+            let passed = filter.as_ref().map(evaluate).transpose()?;
+            let passed = match &passed {
+                Some(passed) => match passed.as_boolean_opt() {
+                    Some(passed) => Some(passed),
                     None => return internal_err!("the filter of an aggregate is no boolean"),
                 },
                 None => None,
             };
-            states.update_batch(&values, groups, filter, count)?;
+            match (states, passed) {
+                (Function::Rows, _) => {}
+                (Function::All(state), None) => state.update_batch(&evaluated()?)?,
+                (Function::All(state), Some(passed)) => {
+                    let values = evaluated()?.into_iter().map(|values| filter_rows(&values, passed));
+                    state.update_batch(&values.collect::<Result<Vec<_>, _>>()?)?;
+                }
+                (Function::Groups(states), passed) => states.update_batch(&evaluated()?, groups, passed, count)?,
+            }
         }
         Ok(())
     }
@@ -169,7 +181,6 @@ impl PartialAggregate {
         let mut columns = match &mut self.groups {
             Some(groups) if groups.is_empty() => return Ok(None),
             None if rows == 0 && !is_first => return Ok(None),
-            None if rows == 0 => return self.of_nothing().map(Some),
             None => Vec::new(),
             Some(groups) => {
                 let keys = groups.emit(EmitTo::All)?;
@@ -178,29 +189,24 @@ impl PartialAggregate {
                 keys
             }
         };
-        for states in &mut self.functions {
+        for (function, states) in self.plan.functions.iter().zip(&mut self.functions) {
             match states {
                 Function::Rows => columns.push(Arc::new(Int64Array::from(vec![rows as i64]))),
-                Function::States(states) => columns.extend(states.state(EmitTo::All)?),
+                Function::All(state) => {
+                    let mut all = std::mem::replace(state, function.create_accumulator()?);
+                    let states = all.state()?;
+                    columns.extend(states.iter().map(ScalarValue::to_array).collect::<Result<Vec<_>>>()?);
+                }
+                Function::Groups(states) => columns.extend(states.state(EmitTo::All)?),
             }
         }
         Ok(Some(RecordBatch::try_new(Arc::clone(&self.plan.schema), columns)?))
     }
 
-    /// The states of no rows at all: those of many groups are not told apart from the first values of their numbers.
-    fn of_nothing(&self) -> Result<RecordBatch> {
-        let mut columns = Vec::new();
-        for function in &self.plan.functions {
-            let states = function.create_accumulator()?.state()?;
-            columns.extend(states.iter().map(|state| state.to_array()).collect::<Result<Vec<_>>>()?);
-        }
-        Ok(RecordBatch::try_new(Arc::clone(&self.plan.schema), columns)?)
-    }
-
-    /// The group of each row.
+    /// The group of each row; nothing where all rows are one group.
     fn groups_of(&mut self, rows: &Rows<'_>) -> Result<Vec<usize>> {
         if self.groups.is_none() {
-            return Ok(vec![0; rows.rows.len()]);
+            return Ok(Vec::new());
         }
         let version = rows.version;
         let damaged =

@@ -35,7 +35,9 @@ impl<'p> Predicate<'p> {
     /// The values that match, if they are named.
     pub fn values(&self) -> Option<&[Datum<'p>]> {
         match self {
-            Self::Within(Bound::Included(low), Bound::Included(high)) if low == high => Some(std::slice::from_ref(low)),
+            Self::Within(Bound::Included(low), Bound::Included(high)) if low.order(high) == Some(Ordering::Equal) => {
+                Some(std::slice::from_ref(low))
+            }
             Self::In(values) => Some(values),
             _ => None,
         }

@@ -9,9 +9,8 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use basalt_common::columns::TypedColumns;
 use basalt_common::value::Type;
-use datafusion::arrow::array::{AsArray, DictionaryArray};
-use datafusion::arrow::compute::cast;
-use datafusion::arrow::datatypes::{DataType, UInt32Type};
+use datafusion::arrow::array::{Array, AsArray, DictionaryArray, StringDictionaryBuilder};
+use datafusion::arrow::datatypes::UInt32Type;
 
 use super::order::{Order, bounds_of};
 use crate::column::{Datum, Predicate};
@@ -101,10 +100,16 @@ impl Run {
     /// Its strings, each different one with a number, where most are there several times.
     pub fn strings(&self) -> Option<&DictionaryArray<UInt32Type>> {
         let numbered = || {
-            let strings = self.values.column(Type::String)?;
-            let of = DataType::Dictionary(DataType::UInt32.into(), DataType::Utf8.into());
-            let numbered = cast(strings, &of).ok()?.as_dictionary::<UInt32Type>().clone();
-            (numbered.values().len() * REPEATED <= strings.len()).then_some(numbered)
+            let strings = self.values.column(Type::String)?.as_string::<i32>();
+            let (most, mut numbered) = (strings.len() / REPEATED, StringDictionaryBuilder::<UInt32Type>::new());
+            for string in strings {
+                match string {
+                    Some(string) if numbered.append(string).ok()? as usize >= most => return None,
+                    Some(_) => {}
+                    None => numbered.append_null(),
+                }
+            }
+            Some(numbered.finish())
         };
         self.strings.get_or_init(numbered).as_ref()
     }

@@ -108,8 +108,9 @@ impl<'v> InBox<'v> {
                 named.extend(others.into_iter().chain([(cells, ranks)]));
                 Ok(Some(named))
             };
-            let named = named().map_err(|cause| damage(version, latitude.test.on.place, cause))?;
-            return Ok(named.map(|named| Self { latitude, longitude, named }));
+            if let Some(named) = named().map_err(|cause| damage(version, latitude.test.on.place, cause))? {
+                return Ok(Some(Self { latitude, longitude, named }));
+            }
         }
         Ok(None)
     }

@@ -60,8 +60,8 @@ impl<'v> Found<'v> {
         let (mut terms, mut share) = (Vec::new(), INDEX_SHARE);
         for (encoded, predicate) in columns {
             let Some(of_column) = encoded.terms().map_err(damaged)? else { return Ok(None) };
-            let ranks = of_column.ranks() as usize;
-            if matches!(predicate, Predicate::In(set) if set.len() > ranks / ROWS_PER_VALUE + 1) {
+            let is_large = |set: &[_]| set.len() > version.segment().rows() / ROWS_PER_VALUE + 2;
+            if matches!(predicate, Predicate::In(set) if is_large(set)) {
                 return Ok(None);
             }
             let column = encoded.column().map_err(damaged)?;

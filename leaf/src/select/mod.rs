@@ -314,7 +314,9 @@ impl Condition {
 
     /// Whether it is true for each row of a run over the field that it tests, or whose values of one type; no nulls.
     fn of_run(&self, kind: Option<Type>, run: &Run) -> Result<BooleanArray> {
-        self.evaluate(vec![typed(run.values(), kind, self.schema.field(0))?], run.rows().len())
+        // Several where it was made of conditions that name the field differently.
+        let columns = self.schema.fields().iter().map(|field| typed(run.values(), kind, field));
+        self.evaluate(columns.collect::<Result<_>>()?, run.rows().len())
     }
 
     /// For which rows of a run over the field that is tested it is true.

@@ -45,8 +45,18 @@ const INTS_MAX: usize = 8_192;
 pub(super) struct Test {
     pub(super) on: Tested,
     pub(super) predicate: Predicate<'static>,
-    /// What it says of ints, where these are floats too.
-    ints: Option<Predicate<'static>>,
+    ints: Ints,
+}
+
+/// What a test of floats says of ints.
+#[derive(Debug)]
+enum Ints {
+    /// They are no floats here.
+    Apart,
+    /// This, where they are floats too.
+    Told(Predicate<'static>),
+    /// Each has to be evaluated: too many pass to be named.
+    Untold,
 }
 
 /// What a test looks at in a file: a column, and its indexes if it has them.
@@ -81,12 +91,12 @@ impl<'v> Encoded<'v> {
 }
 
 impl Test {
-    fn new(on: Tested, predicate: Predicate<'static>) -> Option<Self> {
+    fn new(on: Tested, predicate: Predicate<'static>) -> Self {
         let ints = match on.of == Type::Float && on.kind.is_none() {
-            true => Some(of_ints(&predicate)?),
-            false => None,
+            true => of_ints(&predicate).map_or(Ints::Untold, Ints::Told),
+            false => Ints::Apart,
         };
-        Some(Self { on, predicate, ints })
+        Self { on, predicate, ints }
     }
 
     /// The test that says the same as an expression, if there is one.
@@ -122,12 +132,15 @@ impl Test {
             let predicate = Predicate::equal(tested.datum(&ScalarValue::Boolean(Some(true)))?);
             (tested, predicate)
         };
-        Self::new(tested, predicate)
+        Some(Self::new(tested, predicate))
     }
 
     /// What the values of each type must be.
     fn predicates(&self) -> impl Iterator<Item = (Type, &Predicate<'static>)> {
-        let ints = self.ints.as_ref().map(|ints| (Type::Int, ints));
+        let ints = match &self.ints {
+            Ints::Told(ints) => Some((Type::Int, ints)),
+            Ints::Apart | Ints::Untold => None,
+        };
         std::iter::once((self.on.of, &self.predicate)).chain(ints)
     }
 
@@ -142,17 +155,28 @@ impl Test {
             Some(FieldValues::Memory(_)) => return None,
             Some(FieldValues::File(file)) => file,
         };
+        if matches!(self.ints, Ints::Untold) && file.find(Type::Int).is_some() {
+            return None;
+        }
         let columns = self.predicates().map(|(of, predicate)| Some((Encoded::Field(file.find(of)?), predicate)));
         Some(columns.flatten().collect())
     }
 
     /// Whether any value of a run that is laid over what it tests may pass.
     pub(super) fn may_pass(&self, run: &Run) -> bool {
-        self.predicates().any(|(of, predicate)| run.may_match(of, predicate))
+        self.has_untold(run) || self.predicates().any(|(of, predicate)| run.may_match(of, predicate))
+    }
+
+    /// Whether a run has ints that have to be evaluated.
+    fn has_untold(&self, run: &Run) -> bool {
+        matches!(self.ints, Ints::Untold) && run.values().column(Type::Int).is_some()
     }
 
     /// The places of the values of such a run that pass, in parts; nothing where each has to be evaluated.
     pub(super) fn find<'r>(&self, run: &'r Run) -> Option<Vec<&'r [u32]>> {
+        if self.has_untold(run) {
+            return None;
+        }
         let each = self.predicates().map(|(of, predicate)| run.find(of, predicate));
         Some(each.collect::<Option<Vec<_>>>()?.concat())
     }
@@ -167,15 +191,24 @@ impl Test {
 
     /// What either lets through, if that is a set of one column's values: planners write short sets so.
     fn or(&self, other: &Self) -> Option<Self> {
-        let (own, others) = (self.predicate.values()?, other.predicate.values()?);
-        let both = own.iter().chain(others).cloned().collect();
-        if self.on == other.on { Self::new(self.on, Predicate::In(both)) } else { None }
+        let both = named(&self.predicate)?.into_iter().chain(named(&other.predicate)?).collect();
+        (self.on == other.on).then(|| Self::new(self.on, Predicate::In(both)))
     }
 
     /// What both let through, if that is a test of one column too.
     pub(super) fn and(&self, other: &Self) -> Option<Self> {
         let predicate = self.predicate.and(&other.predicate).filter(|_| self.on == other.on)?;
-        Self::new(self.on, predicate)
+        Some(Self::new(self.on, predicate))
+    }
+}
+
+/// The values that a predicate lets through, if they are named: both zeros are, which are one in SQL.
+fn named(predicate: &Predicate<'static>) -> Option<Vec<Datum<'static>>> {
+    match predicate {
+        Predicate::Within(Bound::Included(Datum::Float(-0.0)), Bound::Included(Datum::Float(0.0))) => {
+            Some([-0.0, 0.0].map(Datum::Float).to_vec())
+        }
+        _ => predicate.values().map(<[_]>::to_vec),
     }
 }
 
@@ -215,7 +248,7 @@ fn of_ints(predicate: &Predicate<'_>) -> Option<Predicate<'static>> {
         }
         Predicate::In(floats) => {
             let mut ints = Vec::new();
-            for float in floats {
+            for float in floats.iter().filter(|float| matches!(float, Datum::Float(float) if float.fract() == 0.0)) {
                 ints.extend((from(float, Ordering::is_lt)?..from(float, Ordering::is_le)?).map(int));
                 if ints.len() > INTS_MAX {
                     return None;
@@ -308,14 +341,12 @@ pub(super) fn constant(expression: &Arc<dyn PhysicalExpr>) -> Option<&ScalarValu
 
 /// What a comparison lets through. In SQL -0.0 is 0.0, though not in the order of all floats.
 fn comparison(operator: Operator, constant: Datum<'static>) -> Option<Predicate<'static>> {
-    let is_zero = matches!(constant, Datum::Float(0.0));
-    let (least, greatest) = match is_zero {
-        true => (Datum::Float(-0.0), Datum::Float(0.0)),
-        false => (constant.clone(), constant),
+    let (least, greatest) = match constant {
+        Datum::Float(0.0) => (Datum::Float(-0.0), Datum::Float(0.0)),
+        _ => (constant.clone(), constant),
     };
     Some(match operator {
-        Operator::Eq if is_zero => Predicate::In(vec![least, greatest]),
-        Operator::Eq => Predicate::equal(least),
+        Operator::Eq => Predicate::Within(Bound::Included(least), Bound::Included(greatest)),
         Operator::Lt => Predicate::Within(Bound::Unbounded, Bound::Excluded(least)),
         Operator::LtEq => Predicate::Within(Bound::Unbounded, Bound::Included(greatest)),
         Operator::Gt => Predicate::Within(Bound::Excluded(greatest), Bound::Unbounded),
