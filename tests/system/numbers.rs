@@ -53,6 +53,11 @@ async fn check(live: &Live, when: &str) -> Result<()> {
             ensure!(found == expected, "{sql}, {when}: {found:?}, not {expected:?}");
         }
     }
+    for (order, expected) in [("x", ["0", "1", "2"]), ("x DESC, _id", ["3999", "3998", "3997"])] {
+        let sql = format!("SELECT _id FROM docs WHERE x < 0 OR x > 1 ORDER BY {order} LIMIT 3");
+        let reply = live.query(json!({ "sql": sql, "rows": "arrays" })).await?.1;
+        ensure!(reply["rows"] == json!(expected.map(|id| [id])), "{sql}, {when}: {reply}");
+    }
     let sql = "SELECT count(*) FILTER (WHERE x IN (0, 3, 3.5, 12.25, 400, 12345)) AS n FROM docs";
     let reply = live.query(json!({ "sql": sql, "rows": "arrays" })).await?.1;
     ensure!(reply["rows"] == json!([[6]]), "{sql}, {when}: {reply}");
@@ -72,6 +77,9 @@ async fn ints_and_floats_are_numbers() -> Result<()> {
         let shown = live.query(json!({ "sql": sql })).await?.1.to_string();
         ensure!(shown.contains("by index_filter"), "{condition} is not looked for in the indexes: {shown}");
     }
+    let sql = "EXPLAIN ANALYZE SELECT _id FROM docs ORDER BY x DESC LIMIT 3";
+    let shown = live.query(json!({ "sql": sql })).await?.1.to_string();
+    ensure!(shown.contains("by index_order"), "the last are not found by the indexes: {shown}");
     let patches = (0..DOCUMENTS).filter(|index| index % 3 == 0).map(document);
     let patches = patches.map(|document| json!({ "_id": document["_id"], "merge": { "x": document["x"] } }));
     live.write(Method::PATCH, Json::Array(patches.collect()).to_string()).await?;

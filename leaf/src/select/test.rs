@@ -30,15 +30,15 @@ use crate::segment::SegmentVersion;
 use crate::terms::Terms;
 use crate::text::TextIndex;
 
+/// A set of ints that are read as floats, of which several may be one, has at most so many.
+const INTS_MAX: usize = 8_192;
+
 /// What is tested: the values of one type of a field, or the `_id`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Place {
     Id,
     Field(FieldId),
 }
-
-/// A set of ints that are read as floats, of which several may be one, has at most so many.
-const INTS_MAX: usize = 8_192;
 
 /// A predicate on the values of one column.
 #[derive(Debug)]
@@ -91,7 +91,7 @@ impl<'v> Encoded<'v> {
 }
 
 impl Test {
-    fn new(on: Tested, predicate: Predicate<'static>) -> Self {
+    pub(super) fn new(on: Tested, predicate: Predicate<'static>) -> Self {
         let ints = match on.of == Type::Float && on.kind.is_none() {
             true => of_ints(&predicate).map_or(Ints::Untold, Ints::Told),
             false => Ints::Apart,
@@ -213,7 +213,7 @@ fn named(predicate: &Predicate<'static>) -> Option<Vec<Datum<'static>>> {
 }
 
 /// The ints that a predicate on floats lets through as floats: beyond 2^53 several are the same one. Nothing where it names too many.
-fn of_ints(predicate: &Predicate<'_>) -> Option<Predicate<'static>> {
+pub(super) fn of_ints(predicate: &Predicate<'_>) -> Option<Predicate<'static>> {
     // The least int from which on an order is not `before` the float any more.
     let from = |float: &Datum<'_>, before: fn(Ordering) -> bool| {
         let Datum::Float(float) = float else { return None };

@@ -5,13 +5,15 @@
 
 use basalt_common::scan::{AccessPath, ScanTop, ShardScan};
 use basalt_common::schema::Schema;
+use basalt_common::value::Type;
 use datafusion::arrow::array::UInt32Array;
 use datafusion::common::Result;
 
-use super::test::{Place, Tested};
+use super::test::{Encoded, Place, Test, Tested, of_ints};
 use super::{Selector, damage};
-use crate::column::{Column, ColumnError, Predicate};
+use crate::column::{Column, ColumnError, Datum, Predicate};
 use crate::overlay::Overlay;
+use crate::piece::Held;
 use crate::segment::SegmentVersion;
 use crate::terms::Terms;
 
@@ -21,11 +23,15 @@ const SHARE: usize = 16;
 /// How many ranks are looked at first, at least; twice as many each time.
 const STEP: u32 = 16;
 
+/// A column with its terms.
+type Termed<'v> = (Held<'v, Column>, Held<'v, Terms>);
+
 /// The first rows by one column.
 #[derive(Debug)]
 pub struct Top {
     wanted: ScanTop,
-    on: Tested,
+    /// The column, as a test that all its values pass.
+    test: Test,
     /// Whether the walk goes on however far it is.
     forced: bool,
 }
@@ -35,7 +41,8 @@ impl Top {
     pub fn new(scan: &ShardScan, schema: &Schema) -> Option<Self> {
         let wanted = scan.top.filter(|_| matches!(scan.target.path, None | Some(AccessPath::IndexFilter)))?;
         let on = Tested::of(&scan.columns[wanted.column], scan.schema.field(wanted.column), schema)?;
-        Some(Self { wanted, on, forced: scan.target.path.is_some() })
+        let test = Test::new(on, Predicate::Present);
+        Some(Self { wanted, test, forced: scan.target.path.is_some() })
     }
 
     /// Living rows that pass the filter, ascending, among which the first are.
@@ -48,20 +55,17 @@ impl Top {
         filter: Option<&Selector>,
         schema: &Schema,
     ) -> Result<Option<UInt32Array>> {
-        let Place::Field(field) = self.on.place else { return Ok(None) };
-        let damaged = |cause| damage(version, self.on.place, cause);
-        let Some(Some(encoded)) = self.on.column(version) else { return Ok(None) };
-        let Some(terms) = encoded.terms().map_err(damaged)? else { return Ok(None) };
-        let column = encoded.column().map_err(damaged)?;
+        let Place::Field(field) = self.test.on.place else { return Ok(None) };
+        let damaged = |cause| damage(version, self.test.on.place, cause);
+        let Some(columns) = self.columns(version).map_err(damaged)? else { return Ok(None) };
         let (_, overlay) = version.layers(field);
         let laid: usize = overlay.into_iter().flat_map(Overlay::runs).map(|run| run.rows().len()).sum();
         let share = if self.forced { 1 } else { SHARE };
         let Some(budget) = (version.segment().rows() / share).checked_sub(laid) else { return Ok(None) };
-        if self.wanted.nulls_first && column.present() < column.rows() {
+        let present: u64 = columns.iter().map(|(column, _)| column.present()).sum();
+        if self.wanted.nulls_first && present < version.segment().rows() as u64 {
             return Ok(None);
         }
-        let mut walk = Walk { column: &column, terms: &terms, descending: self.wanted.descending, at: 0 };
-        let (mut found, mut step) = (Vec::new(), u32::try_from(self.wanted.rows).unwrap_or(u32::MAX).max(STEP));
         let pass = |mut rows: Vec<u32>, found: &mut Vec<u32>| -> Result<()> {
             rows.retain(|row| version.is_live(*row));
             rows.sort_unstable();
@@ -72,28 +76,48 @@ impl Top {
             found.extend(rows.values());
             Ok(())
         };
-        while found.len() < self.wanted.rows {
-            let until = walk.at.saturating_add(step).min(terms.ranks());
-            if walk.at == until || until as usize > budget {
-                return Ok(None);
+        let mut found = Vec::new();
+        // The first rows of ints and those of floats: the first of both are among them.
+        for (column, terms) in &columns {
+            let (before, mut step) = (found.len(), u32::try_from(self.wanted.rows).unwrap_or(u32::MAX).max(STEP));
+            let mut walk = Walk { column, terms, descending: self.wanted.descending, at: 0 };
+            let next = |walk: &mut Walk<'_>, count: u32| -> Result<Option<Vec<u32>>> {
+                if (walk.at.saturating_add(count).min(terms.ranks())) as usize > budget {
+                    return Ok(None);
+                }
+                let mut rows = walk.next(count).map_err(damaged)?;
+                rows.retain(|row| !overlay.is_some_and(|overlay| overlay.covers(*row)));
+                Ok(Some(rows))
+            };
+            while found.len() - before < self.wanted.rows && walk.at < terms.ranks() {
+                let Some(rows) = next(&mut walk, step)? else { return Ok(None) };
+                pass(rows, &mut found)?;
+                step = step.saturating_mul(2);
             }
-            let mut rows = walk.next(step).map_err(damaged)?;
-            rows.retain(|row| !overlay.is_some_and(|overlay| overlay.covers(*row)));
+            let equal = walk.equal(self.test.on.of).map_err(damaged)?;
+            let Some(rows) = next(&mut walk, equal)? else { return Ok(None) };
             pass(rows, &mut found)?;
-            step = step.saturating_mul(2);
         }
-        let equal = walk.equal().map_err(damaged)?;
-        if (walk.at + equal) as usize > budget {
+        if found.len() < self.wanted.rows {
             return Ok(None);
         }
-        let mut rows = walk.next(equal).map_err(damaged)?;
-        rows.retain(|row| !overlay.is_some_and(|overlay| overlay.covers(*row)));
-        rows.extend(overlay.into_iter().flat_map(Overlay::runs).flat_map(|run| run.rows()));
+        let mut rows: Vec<u32> =
+            overlay.into_iter().flat_map(Overlay::runs).flat_map(|run| run.rows()).copied().collect();
         rows.sort_unstable();
         rows.dedup();
         pass(rows, &mut found)?;
         found.sort_unstable();
         Ok(Some(found.into()))
+    }
+
+    /// The columns of a segment's file with their terms, if all have them.
+    fn columns<'v>(&self, version: &'v SegmentVersion) -> Result<Option<Vec<Termed<'v>>>, ColumnError> {
+        let Some(columns) = self.test.columns(version) else { return Ok(None) };
+        let termed = |(encoded, _): (Encoded<'v>, _)| match encoded.terms()? {
+            Some(terms) => Ok(Some((encoded.column()?, terms))),
+            None => Ok(None),
+        };
+        columns.into_iter().map(termed).collect()
     }
 }
 
@@ -118,14 +142,18 @@ impl Walk<'_> {
         Ok(rows)
     }
 
-    /// How many of the next rows have the value of the last.
-    fn equal(&self) -> Result<u32, ColumnError> {
+    /// How many of the next rows have the value of the last, as one of a type.
+    fn equal(&self, of: Type) -> Result<u32, ColumnError> {
         let Some(last) = self.at.checked_sub(1) else { return Ok(0) };
         let rank = if self.descending { self.terms.ranks() - self.at } else { last };
         let mut row = Vec::new();
         self.terms.append(rank..rank + 1, &mut row)?;
         let value = self.column.value(row[0].into())?.ok_or(ColumnError::Damaged("a ranked row has no value"))?;
-        let equal = self.terms.find(self.column, &Predicate::equal(value))?;
+        let equal = match value {
+            Datum::Int(int) if of == Type::Float => of_ints(&Predicate::equal(Datum::Float(int as f64))),
+            value => Some(Predicate::equal(value)),
+        };
+        let equal = equal.map_or(Ok(Vec::new()), |equal| self.terms.find(self.column, &equal))?;
         Ok(equal.first().map_or(0, |equal| if self.descending { rank - equal.start } else { equal.end - self.at }))
     }
 }
