@@ -66,48 +66,25 @@ impl Top {
         if self.wanted.nulls_first && present < version.segment().rows() as u64 {
             return Ok(None);
         }
-        let pass = |mut rows: Vec<u32>, found: &mut Vec<u32>| -> Result<()> {
-            rows.retain(|row| version.is_live(*row));
-            rows.sort_unstable();
-            let rows = match filter {
-                Some(filter) => filter.pass(&filter.all(), version, schema, rows.into())?,
-                None => rows.into(),
-            };
-            found.extend(rows.values());
-            Ok(())
-        };
-        let mut found = Vec::new();
+        let on = self.test.on;
+        let mut looking = Looking { on, version, filter, schema, overlay, budget, found: Vec::new() };
         // The first rows of ints and those of floats: the first of both are among them.
         for (column, terms) in &columns {
-            let (before, mut step) = (found.len(), u32::try_from(self.wanted.rows).unwrap_or(u32::MAX).max(STEP));
-            let mut walk = Walk { column, terms, descending: self.wanted.descending, at: 0 };
-            let next = |walk: &mut Walk<'_>, count: u32| -> Result<Option<Vec<u32>>> {
-                if (walk.at.saturating_add(count).min(terms.ranks())) as usize > budget {
-                    return Ok(None);
-                }
-                let mut rows = walk.next(count).map_err(damaged)?;
-                rows.retain(|row| !overlay.is_some_and(|overlay| overlay.covers(*row)));
-                Ok(Some(rows))
-            };
-            while found.len() - before < self.wanted.rows && walk.at < terms.ranks() {
-                let Some(rows) = next(&mut walk, step)? else { return Ok(None) };
-                pass(rows, &mut found)?;
-                step = step.saturating_mul(2);
+            let walk = Walk { column, terms, descending: self.wanted.descending, at: 0 };
+            if !looking.take(walk, self.wanted.rows)? {
+                return Ok(None);
             }
-            let equal = walk.equal(self.test.on.of).map_err(damaged)?;
-            let Some(rows) = next(&mut walk, equal)? else { return Ok(None) };
-            pass(rows, &mut found)?;
         }
-        if found.len() < self.wanted.rows {
+        if looking.found.len() < self.wanted.rows {
             return Ok(None);
         }
-        let mut rows: Vec<u32> =
-            overlay.into_iter().flat_map(Overlay::runs).flat_map(|run| run.rows()).copied().collect();
-        rows.sort_unstable();
-        rows.dedup();
-        pass(rows, &mut found)?;
-        found.sort_unstable();
-        Ok(Some(found.into()))
+        let laid = overlay.into_iter().flat_map(Overlay::runs).flat_map(|run| run.rows());
+        let mut laid: Vec<u32> = laid.copied().collect();
+        laid.sort_unstable();
+        laid.dedup();
+        looking.pass(laid)?;
+        looking.found.sort_unstable();
+        Ok(Some(looking.found.into()))
     }
 
     /// The columns of a segment's file with their terms, if all have them.
@@ -118,6 +95,55 @@ impl Top {
             None => Ok(None),
         };
         columns.into_iter().map(termed).collect()
+    }
+}
+
+/// What is looked for in a segment, and what was found.
+struct Looking<'v> {
+    on: Tested,
+    version: &'v SegmentVersion,
+    filter: Option<&'v Selector>,
+    schema: &'v Schema,
+    overlay: Option<&'v Overlay>,
+    /// So many rows of a column are looked at, at most.
+    budget: usize,
+    found: Vec<u32>,
+}
+
+impl Looking<'_> {
+    /// Takes the rows of a walk until so many pass, and those with the last value; false where that is too far.
+    fn take(&mut self, mut walk: Walk<'_>, wanted: usize) -> Result<bool> {
+        let (version, on) = (self.version, self.on);
+        let damaged = |cause| damage(version, on.place, cause);
+        let (before, mut step) = (self.found.len(), u32::try_from(wanted).unwrap_or(u32::MAX).max(STEP));
+        loop {
+            let is_last = self.found.len() - before >= wanted || walk.at == walk.terms.ranks();
+            if is_last {
+                step = walk.equal(on.of).map_err(damaged)?;
+            }
+            if walk.at.saturating_add(step).min(walk.terms.ranks()) as usize > self.budget {
+                return Ok(false);
+            }
+            let mut rows = walk.next(step).map_err(damaged)?;
+            rows.retain(|row| !self.overlay.is_some_and(|overlay| overlay.covers(*row)));
+            rows.sort_unstable();
+            self.pass(rows)?;
+            if is_last {
+                return Ok(true);
+            }
+            step = step.saturating_mul(2);
+        }
+    }
+
+    /// Adds those of some rows, ascending, that live and pass.
+    fn pass(&mut self, mut rows: Vec<u32>) -> Result<()> {
+        rows.retain(|row| self.version.is_live(*row));
+        let rows = match self.filter {
+            Some(filter) => filter.pass(&filter.all(), self.version, self.schema, rows.into())?,
+            None => rows.into(),
+        };
+        self.found.extend(rows.values());
+        Ok(())
     }
 }
 
