@@ -14,8 +14,9 @@ use basalt_harness::server::{DOCUMENTS, Server};
 use reqwest::Method;
 use serde_json::{Value as Json, json};
 
-/// Longer than anything here takes; a failure, not a wait, ends at it.
-const PATIENCE: Duration = Duration::from_secs(60);
+/// Longer than anything here takes: a flush that failed again and again is tried once a minute, and its log's cut once more. A failure, not a wait,
+/// ends at it.
+const PATIENCE: Duration = Duration::from_secs(180);
 
 /// More of the log than this is flushed at once.
 const FLUSH_BYTES: usize = 64 << 20;
