@@ -21,7 +21,8 @@ use futures::TryStreamExt;
 use reqwest::Method;
 use serde_json::{Value as Json, json};
 
-use crate::model::{self, Disk};
+use crate::disk::Disk;
+use crate::model;
 
 const OPERATIONS: u64 = 30_000;
 

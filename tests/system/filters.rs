@@ -34,8 +34,9 @@ use datafusion::common::ScalarValue;
 use datafusion::physical_expr::expressions::{CaseExpr, Column, InListExpr, Literal};
 
 use crate::aggregates;
+use crate::disk::{Disk, Kept};
 use crate::drawn::{Expression, Filters, place};
-use crate::model::{Disk, Kept, add, through_the_log};
+use crate::model::{add, through_the_log};
 
 /// The `_id`s of the rows that pass, and the ways they were found: by the one that is forced, where a segment has it.
 fn passing(

@@ -10,6 +10,7 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 mod aggregates;
 mod bad_input;
 mod damaged_files;
+mod disk;
 mod distribution;
 mod drawn;
 mod durability;

@@ -24,7 +24,8 @@ use basalt_leaf::shard::Shard;
 use reqwest::Method;
 use serde_json::{Value as Json, json};
 
-use crate::model::{Disk, Kept, add, compare, through_the_log};
+use crate::disk::{Disk, Kept};
+use crate::model::{add, compare, through_the_log};
 
 /// An operation with its place among those of its document.
 #[derive(Debug, Clone)]

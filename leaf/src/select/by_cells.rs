@@ -4,33 +4,29 @@
 //! looked at, before any is read; then the rows, for which both conditions are still to be evaluated. What patches laid over either field is
 //! looked at by itself.
 
-use std::ops::{Bound, Range};
+use std::ops::Bound;
 
 use basalt_common::id::FieldId;
 use basalt_common::value::Type;
 use datafusion::common::Result;
 
-use super::by_terms::lay;
+use super::by_terms::{Ranked, append, count, lay};
 use super::test::{Encoded, Place, Test};
 use super::{Condition, damage};
 use crate::cells::{self, DegreeBox};
 use crate::column::{ColumnError, Datum, Predicate};
 use crate::field::FileColumn;
 use crate::overlay::Overlay;
-use crate::piece::{Held, Piece};
+use crate::piece::Piece;
 use crate::segment::SegmentVersion;
-use crate::terms::Terms;
 
 /// The rows that cells name for two conditions.
 pub(super) struct InBox<'v> {
     latitude: Bounded<'v>,
     longitude: Bounded<'v>,
     /// The rows by cells, and those without: one of their coordinates is an int.
-    named: Vec<Named<'v>>,
+    named: Vec<Ranked<'v>>,
 }
-
-/// Terms, or cells, and the ranks that name rows.
-type Named<'v> = (Held<'v, Terms>, Vec<Range<u32>>);
 
 /// A condition that bounds a field of floats on both sides.
 #[derive(Clone, Copy)]
@@ -69,7 +65,7 @@ impl<'v> Bounded<'v> {
     }
 
     /// The rows whose values are ints within the bounds, by their terms; nothing where these have none.
-    fn ints(&self, version: &'v SegmentVersion) -> Result<Option<Vec<Named<'v>>>, ColumnError> {
+    fn ints(&self, version: &'v SegmentVersion) -> Result<Option<Vec<Ranked<'v>>>, ColumnError> {
         let mut named = Vec::new();
         for (file, predicate) in self.columns(version).filter(|(file, _)| file.of == Type::Int) {
             let Some(terms) = file.terms.as_ref().map(Piece::get).transpose()? else { return Ok(None) };
@@ -121,17 +117,13 @@ impl<'v> InBox<'v> {
             let runs = bounded.overlay(version).into_iter().flat_map(Overlay::runs);
             runs.map(|run| bounded.test.count(run)).sum::<usize>()
         });
-        let named = self.named.iter().flat_map(|(_, ranks)| ranks).map(ExactSizeIterator::len);
-        named.sum::<usize>() + laid.sum::<usize>()
+        count(&self.named) + laid.sum::<usize>()
     }
 
     /// The rows, each once, in any order.
     pub(super) fn rows(&self, version: &SegmentVersion) -> Result<Vec<u32>> {
         let mut rows = Vec::new();
-        for (terms, ranks) in self.named.iter().flat_map(|(terms, all)| all.iter().map(move |ranks| (terms, ranks))) {
-            let appended = terms.append(ranks.clone(), &mut rows);
-            appended.map_err(|cause| damage(version, self.latitude.test.on.place, cause))?;
-        }
+        append(&self.named, &mut rows).map_err(|cause| damage(version, self.latitude.test.on.place, cause))?;
         // Both of its coordinates may be ints.
         rows.sort_unstable();
         rows.dedup();

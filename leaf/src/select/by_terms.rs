@@ -13,7 +13,7 @@ use super::by_cells::InBox;
 use super::by_index::Search;
 use super::test::{Place, Test};
 use super::{Condition, INDEX_SHARE, INDEX_SHARE_OF_STRINGS, damage};
-use crate::column::Predicate;
+use crate::column::{ColumnError, Predicate};
 use crate::overlay::{Overlay, both};
 use crate::piece::Held;
 use crate::segment::SegmentVersion;
@@ -33,8 +33,22 @@ pub(super) struct Found<'v> {
     named: Named<'v>,
 }
 
+/// Terms, or cells, and the ranks of theirs that name rows.
+pub(super) type Ranked<'v> = (Held<'v, Terms>, Vec<Range<u32>>);
+
+/// How many rows all of them name.
+pub(super) fn count(all: &[Ranked<'_>]) -> usize {
+    all.iter().flat_map(|(_, ranks)| ranks).map(ExactSizeIterator::len).sum()
+}
+
+/// Appends the rows that all of them name.
+pub(super) fn append(all: &[Ranked<'_>], rows: &mut Vec<u32>) -> Result<(), ColumnError> {
+    let mut each = all.iter().flat_map(|(terms, all)| all.iter().map(move |ranks| (terms, ranks)));
+    each.try_for_each(|(terms, ranks)| terms.append(ranks.clone(), rows))
+}
+
 enum Named<'v> {
-    Terms { test: &'v Test, terms: Vec<(Held<'v, Terms>, Vec<Range<u32>>)>, overlay: Option<&'v Overlay> },
+    Terms { test: &'v Test, terms: Vec<Ranked<'v>>, overlay: Option<&'v Overlay> },
     Search(&'v Search),
     Cells(InBox<'v>),
 }
@@ -73,9 +87,8 @@ impl<'v> Found<'v> {
         }
         let (_, overlay) = version.layers(field);
         let laid = overlay.into_iter().flat_map(Overlay::runs).map(|run| test.count(run)).sum::<usize>();
-        let named = terms.iter().flat_map(|(_, ranks)| ranks).map(ExactSizeIterator::len).sum::<usize>();
-        let condition = Some(condition);
-        Ok(Some(Self { condition, rows: named + laid, share, named: Named::Terms { test, terms, overlay } }))
+        let (condition, rows) = (Some(condition), count(&terms) + laid);
+        Ok(Some(Self { condition, rows, share, named: Named::Terms { test, terms, overlay } }))
     }
 
     /// What cells say of the conditions together.
@@ -97,11 +110,7 @@ impl<'v> Found<'v> {
             Named::Search(search) => search.rows(condition(), version)?.unwrap_or_default().into_iter().collect(),
             Named::Terms { test, terms, overlay } => {
                 let mut rows = Vec::with_capacity(self.rows);
-                for (terms, ranks) in terms.iter().flat_map(|(terms, all)| all.iter().map(move |ranks| (terms, ranks)))
-                {
-                    let appended = terms.append(ranks.clone(), &mut rows);
-                    appended.map_err(|cause| damage(version, test.on.place, cause))?;
-                }
+                append(terms, &mut rows).map_err(|cause| damage(version, test.on.place, cause))?;
                 if let Some(overlay) = overlay {
                     lay(&mut rows, condition(), test, overlay)?;
                 }

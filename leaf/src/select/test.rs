@@ -355,7 +355,8 @@ fn comparison(operator: Operator, constant: Datum<'static>) -> Option<Predicate<
     })
 }
 
-/// A predicate in which sets with one zero have both: DataFusion compares their floats bit by bit, and in SQL -0.0 is 0.0.
+/// A predicate in which sets with one zero have both: DataFusion compares their floats bit by bit, and in SQL -0.0 is 0.0. Those of a query's text have both
+/// since it was planned; those that joins make while they run have not.
 pub(super) fn with_both_zeros(
     predicate: &Arc<dyn PhysicalExpr>,
     schema: &ArrowSchema,

@@ -90,7 +90,7 @@ mod tests {
     use std::sync::Arc;
 
     use async_trait::async_trait;
-    use basalt_common::batch::{Batch, BatchBuilder, BatchHeader};
+    use basalt_common::batch::BatchBuilder;
     use basalt_common::catalog::{Catalog, CatalogError, CatalogState, Command};
     use basalt_common::id::{CollectionId, FieldId, ShardId};
     use basalt_common::position::LogPosition;
@@ -101,6 +101,7 @@ mod tests {
     use super::Served;
     use crate::policy::MergePolicy;
     use crate::replica::Replica;
+    use crate::shard::tests::batch;
 
     const SHARD: ShardId = ShardId { collection: CollectionId(1), shard: 0 };
 
@@ -138,18 +139,7 @@ mod tests {
             schema.register_object(FieldId::ROOT, &document, &mut |_, _| {});
             let mut builder = BatchBuilder::default();
             builder.upsert(&schema, &position.to_string(), &document).expect("its fields are registered");
-            let header = BatchHeader {
-                shard: SHARD,
-                routing_epoch: 0,
-                schema_version: schema.version(),
-                logged_at_micros: 0,
-                event_time_micros: None,
-                sources: Vec::new(),
-                request: None,
-                horizon: None,
-                retention: None,
-            };
-            let batch = Batch { header, operations: builder.finish() };
+            let batch = batch(builder, schema.version());
             replica.shard_mut().apply(LogPosition(position), &batch, &schema).expect("its schema is known");
         }
         let served = Served::new(SHARD);

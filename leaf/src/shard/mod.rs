@@ -375,4 +375,4 @@ fn version_mut(versions: &mut Versions, segment: SegmentId) -> &mut SegmentVersi
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

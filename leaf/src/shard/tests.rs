@@ -20,7 +20,7 @@ use crate::key_run::KeyRun;
 use crate::piece::Piece;
 use crate::segment::{Segment, SegmentBytes};
 
-fn batch(builder: BatchBuilder, schema_version: u64) -> Batch {
+pub(crate) fn batch(builder: BatchBuilder, schema_version: u64) -> Batch {
     let shard = ShardId { collection: CollectionId(1), shard: 0 };
     let header = BatchHeader {
         shard,
